@@ -1,0 +1,28 @@
+# Every target is one or two plain commands. `make help` lists them.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help run test lint bench tools
+
+help: ## show this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+run: ## build, start both services on SQLite, walk the tour, stay up
+	@echo "Building Countersign. The first build compiles some 300 crates and takes a few minutes; later ones take seconds."
+	cargo run --locked -- dev --tour
+
+test: tools ## every test, on SQLite and on PostgreSQL
+	cargo test --locked --workspace --all-targets
+	cargo test --locked --workspace --doc
+
+lint: ## rustfmt, clippy, rustdoc and the source test; warnings are errors
+	cargo fmt --all -- --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --quiet
+	cargo test --locked --test flows tidy::
+
+bench: ## the benchmark table, as ratios against floors of the same run
+	cargo run --locked --release -p bench
+
+tools: ## install what the tests need (PostgreSQL server)
+	.ci/tools
