@@ -1,1 +1,3 @@
-//! Black-box tests.
+//! Black-box tests of the whole: both services in process on real sockets, real databases, real HTTP.
+
+mod tidy;
