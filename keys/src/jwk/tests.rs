@@ -1,0 +1,3 @@
+//! What a key sent to us may not be.
+
+use super::*;

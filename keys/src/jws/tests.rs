@@ -1,0 +1,3 @@
+//! Tokens that must not verify, whatever their signature says.
+
+use super::*;

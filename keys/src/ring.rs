@@ -1,0 +1,283 @@
+//! The life of signing keys: next, active, retired, gone. A pure planner.
+//!
+//! The planner looks at the stored keys and says which steps are due; whoever stores them takes the steps in one
+//! transaction and asks again until nothing is due. It keeps no memory, so a rotation that a crash interrupted goes on from
+//! what is stored, and two instances that plan at once plan the same.
+//!
+//! A verifier may hold a key set for its whole max-age. So a key is published that long before it first signs,
+//! and stays published until the last token it signed has expired.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::{Algorithm, UnixSeconds};
+
+/// Where a key is in its life. A key that is gone is not stored any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum KeyState {
+    /// Published, not signing yet.
+    Next,
+    /// Signing.
+    Active,
+    /// Published for verifying what it signed.
+    Retired,
+}
+
+/// The text names no key state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a key state")]
+pub struct UnknownState;
+
+impl KeyState {
+    /// The stored name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Next => "next",
+            Self::Active => "active",
+            Self::Retired => "retired",
+        }
+    }
+}
+
+impl fmt::Display for KeyState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for KeyState {
+    type Err = UnknownState;
+
+    fn from_str(text: &str) -> Result<Self, UnknownState> {
+        [Self::Next, Self::Active, Self::Retired].into_iter().find(|s| s.as_str() == text).ok_or(UnknownState)
+    }
+}
+
+/// What the planner needs to know of a stored key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RingKey {
+    /// The key id.
+    pub kid: String,
+    /// The algorithm.
+    pub alg: Algorithm,
+    /// Its state.
+    pub state: KeyState,
+    /// When it was first in the published set.
+    pub published_at: UnixSeconds,
+    /// When it began to sign.
+    pub activated_at: Option<UnixSeconds>,
+    /// When it ceased to sign.
+    pub retired_at: Option<UnixSeconds>,
+}
+
+/// How long things take, seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RingPolicy {
+    /// Max-age of the published key set.
+    pub jwks_max_age_s: i64,
+    /// How long a key signs.
+    pub rotation_s: i64,
+    /// The longest life of anything it signs.
+    pub token_ttl_max_s: i64,
+    /// How far clocks may differ.
+    pub skew_s: i64,
+}
+
+impl RingPolicy {
+    /// How long before its first signature a key must be published.
+    pub fn lead_s(&self) -> i64 {
+        self.jwks_max_age_s.saturating_add(self.skew_s)
+    }
+
+    /// How long a key stays published after its last signature.
+    pub fn linger_s(&self) -> i64 {
+        self.token_ttl_max_s.saturating_add(self.skew_s)
+    }
+}
+
+/// One step of a rotation. Steps of one plan belong into one transaction, in their order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Make a key and publish it as next.
+    CreateNext,
+    /// Let this next key sign from now on.
+    Activate(String),
+    /// Let this active key sign no more.
+    Retire(String),
+    /// Take this retired key out of the set and destroy it.
+    Drop(String),
+}
+
+/// The steps that are due at `now`; none when the ring is as it should be.
+///
+/// The first start is two plans: `CreateNext`, then at once `Activate`, for without an active key there is no
+/// verifier to wait for. The same holds after an active key was taken out by hand.
+pub fn plan(keys: &[RingKey], policy: &RingPolicy, now: UnixSeconds) -> Vec<Step> {
+    let mut steps = Vec::new();
+    let in_state = |state| keys.iter().filter(move |key| key.state == state);
+    let next = in_state(KeyState::Next).min_by_key(|key| (key.published_at, &key.kid));
+    // Two instances that started at once may both have activated a key: the younger one stays.
+    let active = in_state(KeyState::Active).max_by_key(|key| (key.activated_at, &key.kid));
+    let surplus = in_state(KeyState::Active).filter(|key| Some(&key.kid) != active.map(|key| &key.kid));
+    steps.extend(surplus.map(|key| Step::Retire(key.kid.clone())));
+    match (active, next) {
+        (None, None) => steps.push(Step::CreateNext),
+        (None, Some(next)) => steps.push(Step::Activate(next.kid.clone())),
+        (Some(active), next) => {
+            let age_s = now.since(active.activated_at.unwrap_or(active.published_at));
+            match next {
+                None if age_s >= policy.rotation_s.saturating_sub(policy.lead_s()) => {
+                    steps.push(Step::CreateNext)
+                }
+                Some(next)
+                    if age_s >= policy.rotation_s && now.since(next.published_at) >= policy.lead_s() =>
+                {
+                    steps.push(Step::Retire(active.kid.clone()));
+                    steps.push(Step::Activate(next.kid.clone()));
+                }
+                _ => {}
+            }
+        }
+    }
+    let unneeded = in_state(KeyState::Retired)
+        .filter(|key| now.since(key.retired_at.unwrap_or(key.published_at)) >= policy.linger_s());
+    steps.extend(unneeded.map(|key| Step::Drop(key.kid.clone())));
+    steps
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const POLICY: RingPolicy =
+        RingPolicy { jwks_max_age_s: 300, rotation_s: 10_000, token_ttl_max_s: 3_600, skew_s: 10 };
+
+    /// A ring that is stored nowhere, and takes the steps it is told.
+    #[derive(Default)]
+    struct Ring {
+        keys: Vec<RingKey>,
+        made: u32,
+    }
+
+    impl Ring {
+        fn take(&mut self, steps: &[Step], now: UnixSeconds) {
+            for step in steps {
+                match step {
+                    Step::CreateNext => {
+                        self.made += 1;
+                        self.keys.push(RingKey {
+                            kid: format!("k{}", self.made),
+                            alg: Algorithm::Es256,
+                            state: KeyState::Next,
+                            published_at: now,
+                            activated_at: None,
+                            retired_at: None,
+                        });
+                    }
+                    Step::Activate(kid) => {
+                        let key = self.keys.iter_mut().find(|key| key.kid == *kid).unwrap();
+                        (key.state, key.activated_at) = (KeyState::Active, Some(now));
+                    }
+                    Step::Retire(kid) => {
+                        let key = self.keys.iter_mut().find(|key| key.kid == *kid).unwrap();
+                        (key.state, key.retired_at) = (KeyState::Retired, Some(now));
+                    }
+                    Step::Drop(kid) => self.keys.retain(|key| key.kid != *kid),
+                }
+            }
+        }
+
+        fn settle(&mut self, now: UnixSeconds) {
+            for _ in 0..5 {
+                let steps = plan(&self.keys, &POLICY, now);
+                self.take(&steps, now);
+            }
+            assert_eq!(plan(&self.keys, &POLICY, now), [], "the plan settles");
+        }
+
+        fn states(&self) -> Vec<(&str, KeyState)> {
+            self.keys.iter().map(|key| (key.kid.as_str(), key.state)).collect()
+        }
+    }
+
+    #[test]
+    fn the_first_start_creates_and_activates_at_once() {
+        let mut ring = Ring::default();
+        assert_eq!(plan(&[], &POLICY, UnixSeconds(0)), [Step::CreateNext]);
+        ring.settle(UnixSeconds(0));
+        assert_eq!(ring.states(), [("k1", KeyState::Active)]);
+    }
+
+    #[test]
+    fn a_key_is_published_before_it_signs_and_after_it_signed() {
+        let mut ring = Ring::default();
+        let mut at = |seconds| {
+            ring.settle(UnixSeconds(seconds));
+            ring.states().iter().map(|(kid, state)| format!("{kid} {state}")).collect::<Vec<_>>().join(", ")
+        };
+        assert_eq!(at(0), "k1 active");
+        assert_eq!(at(9_689), "k1 active");
+        assert_eq!(at(9_690), "k1 active, k2 next");
+        assert_eq!(at(9_999), "k1 active, k2 next");
+        assert_eq!(at(10_000), "k1 retired, k2 active");
+        assert_eq!(at(13_609), "k1 retired, k2 active");
+        assert_eq!(at(13_610), "k2 active");
+    }
+
+    #[test]
+    fn a_late_rotation_still_waits_for_the_max_age() {
+        let mut ring = Ring::default();
+        ring.settle(UnixSeconds(0));
+        ring.settle(UnixSeconds(50_000));
+        assert_eq!(ring.states(), [("k1", KeyState::Active), ("k2", KeyState::Next)]);
+        ring.settle(UnixSeconds(50_309));
+        assert_eq!(ring.states()[0].1, KeyState::Active);
+        ring.settle(UnixSeconds(50_310));
+        assert_eq!(ring.states(), [("k1", KeyState::Retired), ("k2", KeyState::Active)]);
+    }
+
+    #[test]
+    fn after_a_crash_between_any_two_steps_the_ring_recovers() {
+        for crash_after in 0..2 {
+            let mut ring = Ring::default();
+            ring.settle(UnixSeconds(0));
+            ring.settle(UnixSeconds(9_690));
+            let steps = plan(&ring.keys, &POLICY, UnixSeconds(10_000));
+            ring.take(&steps[..crash_after], UnixSeconds(10_000));
+            ring.settle(UnixSeconds(10_001));
+            assert_eq!(ring.states(), [("k1", KeyState::Retired), ("k2", KeyState::Active)], "{crash_after}");
+        }
+    }
+
+    #[test]
+    fn of_two_active_keys_the_younger_stays() {
+        let mut ring = Ring::default();
+        ring.take(&[Step::CreateNext, Step::CreateNext], UnixSeconds(0));
+        ring.take(&[Step::Activate("k1".into())], UnixSeconds(0));
+        ring.take(&[Step::Activate("k2".into())], UnixSeconds(1));
+        assert_eq!(plan(&ring.keys, &POLICY, UnixSeconds(1)), [Step::Retire("k1".into())]);
+    }
+
+    #[test]
+    fn without_an_active_key_the_next_one_signs_at_once() {
+        let mut ring = Ring::default();
+        ring.settle(UnixSeconds(0));
+        ring.settle(UnixSeconds(9_690));
+        ring.take(&[Step::Retire("k1".into())], UnixSeconds(9_700));
+        assert_eq!(plan(&ring.keys, &POLICY, UnixSeconds(9_700)), [Step::Activate("k2".into())]);
+    }
+
+    #[test]
+    fn hostile_moments_do_not_overflow() {
+        let key = |state| RingKey {
+            kid: "k".into(),
+            alg: Algorithm::Es256,
+            state,
+            published_at: UnixSeconds(i64::MIN),
+            activated_at: None,
+            retired_at: None,
+        };
+        let steps = plan(&[key(KeyState::Active), key(KeyState::Retired)], &POLICY, UnixSeconds(i64::MAX));
+        assert_eq!(steps, [Step::CreateNext, Step::Drop("k".into())]);
+    }
+}

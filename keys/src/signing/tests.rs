@@ -1,0 +1,3 @@
+//! Key pairs read back, and what is no key pair.
+
+use super::*;
