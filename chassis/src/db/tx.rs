@@ -1,0 +1,134 @@
+//! The open transaction that every store function takes, and the macros that write one query for both drivers.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use sqlx::{PgConnection, Postgres, Sqlite, SqliteConnection, Transaction};
+
+use super::url::Engine;
+
+/// An open transaction on either database. Store functions take `&mut Tx` and use it through
+/// [`on!`](crate::on); how it ends is the business of [`Db`](super::Db).
+///
+/// A store function must hand on the error of a failed statement as a [`Fault`](super::Fault): on
+/// `PostgreSQL` the transaction is lost from that moment.
+pub enum Tx {
+    /// On an SQLite file.
+    Sqlite(SqliteTx),
+    /// On `PostgreSQL`.
+    Postgres(PostgresTx),
+}
+
+/// The SQLite half of [`Tx`].
+pub struct SqliteTx {
+    held: Held,
+    statements: Arc<AtomicU64>,
+}
+
+/// The `PostgreSQL` half of [`Tx`].
+pub struct PostgresTx {
+    transaction: Transaction<'static, Postgres>,
+    statements: Arc<AtomicU64>,
+}
+
+/// Who began the transaction: the writer keeps one connection for ever and begins and ends by itself.
+enum Held {
+    Writer(SqliteConnection),
+    Reader(Transaction<'static, Sqlite>),
+}
+
+impl Tx {
+    /// Which database it is on, for the few statements that must differ.
+    pub fn engine(&self) -> Engine {
+        match self {
+            Self::Sqlite(_) => Engine::Sqlite,
+            Self::Postgres(_) => Engine::Postgres,
+        }
+    }
+
+    pub(crate) fn writer(connection: SqliteConnection, statements: Arc<AtomicU64>) -> Self {
+        Self::Sqlite(SqliteTx { held: Held::Writer(connection), statements })
+    }
+
+    pub(crate) fn reader(transaction: Transaction<'static, Sqlite>, statements: Arc<AtomicU64>) -> Self {
+        Self::Sqlite(SqliteTx { held: Held::Reader(transaction), statements })
+    }
+
+    pub(crate) fn postgres(transaction: Transaction<'static, Postgres>, statements: Arc<AtomicU64>) -> Self {
+        Self::Postgres(PostgresTx { transaction, statements })
+    }
+
+    /// Commits a transaction that came from a pool. The SQLite writer commits its own.
+    pub(crate) async fn commit(self) -> Result<(), sqlx::Error> {
+        match self {
+            Self::Sqlite(SqliteTx { held: Held::Reader(transaction), .. }) => transaction.commit().await,
+            Self::Sqlite(SqliteTx { held: Held::Writer(_), .. }) => Ok(()),
+            Self::Postgres(held) => held.transaction.commit().await,
+        }
+    }
+}
+
+impl SqliteTx {
+    /// The connection, for one statement. Used by [`on!`](crate::on).
+    pub fn connection(&mut self) -> &mut SqliteConnection {
+        self.statements.fetch_add(1, Ordering::Relaxed);
+        self.uncounted()
+    }
+
+    /// The connection, for what is not a unit's own statement.
+    pub(crate) fn uncounted(&mut self) -> &mut SqliteConnection {
+        match &mut self.held {
+            Held::Writer(connection) => connection,
+            Held::Reader(transaction) => transaction,
+        }
+    }
+}
+
+impl PostgresTx {
+    /// The connection, for one statement. Used by [`on!`](crate::on).
+    pub fn connection(&mut self) -> &mut PgConnection {
+        self.statements.fetch_add(1, Ordering::Relaxed);
+        &mut self.transaction
+    }
+}
+
+/// Runs one query body on whichever database the transaction is: the body is expanded once per driver and
+/// checked against each. Write `$1` placeholders, and end an `execute` with `.map(drop)` or
+/// `.map(|done| done.rows_affected())`: its result type is the driver's own.
+///
+/// ```ignore
+/// on!(tx, conn => sqlx::query_as(FIND_CLIENT).bind(id).fetch_optional(conn).await)
+///     .map_err(while_doing("find client"))
+/// ```
+#[macro_export]
+macro_rules! on {
+    ($tx:expr, $conn:ident => $body:expr) => {
+        match $tx {
+            $crate::db::Tx::Sqlite(held) => {
+                let $conn = held.connection();
+                $body
+            }
+            $crate::db::Tx::Postgres(held) => {
+                let $conn = held.connection();
+                $body
+            }
+        }
+    };
+}
+
+/// Lets a struct be read from a row of either database, each field from the column of its name:
+/// `row!(Client { id, name, enabled })`.
+#[macro_export]
+macro_rules! row {
+    ($name:ident { $($field:ident),+ $(,)? }) => {
+        $crate::row!(@for $crate::sqlx::sqlite::SqliteRow, $name { $($field),+ });
+        $crate::row!(@for $crate::sqlx::postgres::PgRow, $name { $($field),+ });
+    };
+    (@for $row:ty, $name:ident { $($field:ident),+ }) => {
+        impl $crate::sqlx::FromRow<'_, $row> for $name {
+            fn from_row(row: &$row) -> $crate::sqlx::Result<Self> {
+                Ok($name { $($field: $crate::sqlx::Row::try_get(row, stringify!($field))?),+ })
+            }
+        }
+    };
+}
