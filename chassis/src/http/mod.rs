@@ -1,0 +1,30 @@
+//! HTTP as every service of ours speaks it.
+//!
+//! [`layered`] puts one gate in front of a router: it names the request, refuses what is too large, compressed,
+//! or addressed to another host, reads the body once, and turns panics and overruns into problem details
+//! (RFC 9457). The extractors then never meet a body that is still on its way, so all of them are
+//! `FromRequestParts`. [`serve`] is the accept loop with its deadlines.
+
+mod error_id;
+mod form;
+mod form_values;
+mod gate;
+mod json;
+mod origin;
+mod problem;
+mod received;
+mod serve;
+mod stats;
+mod stream;
+
+pub use error_id::ErrorId;
+pub use form::{StrictForm, StrictQuery};
+pub use gate::{HttpOptions, layered};
+pub use json::StrictJson;
+pub use origin::{BadOrigin, Origin, TargetUri};
+pub use problem::{
+    BadInput, Problem, RefusalCode, bad_request, conflict, forbidden, internal, not_found, unauthorized,
+    unavailable, unprocessable,
+};
+pub use received::{PeerAddress, RawBody};
+pub use serve::{ServeOptions, serve};
