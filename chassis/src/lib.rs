@@ -40,9 +40,7 @@ pub mod testing;
 pub use sqlx;
 
 pub use clock::{Clock, FixedClock, SystemClock};
-pub use db::{
-    Batch, DatabaseUrl, Db, DbOptions, Engine, Fault, Migration, Outcome, Tx, while_doing,
-};
+pub use db::{Batch, DatabaseUrl, Db, DbOptions, Engine, Fault, Migration, Outcome, Tx, while_doing};
 pub use entropy::{Entropy, SeededEntropy, SystemEntropy};
 pub use id::new_id;
 pub use migrations::MIGRATIONS;

@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
 
+use super::Db;
 use super::fault::{Fault, Kind};
 use super::tx::Tx;
-use super::Db;
 
 /// Commands that one unit takes at most.
 const COMMANDS_MAX: usize = 256;

@@ -157,7 +157,8 @@ mod tests {
         for (code, kind) in cases {
             assert_eq!(postgres_kind(code), kind, "{code}");
         }
-        let more = [("57014", Kind::Timeout), ("53300", Kind::Full), ("08006", Kind::Lost), ("23505", Kind::Other)];
+        let more =
+            [("57014", Kind::Timeout), ("53300", Kind::Full), ("08006", Kind::Lost), ("23505", Kind::Other)];
         for (code, kind) in more {
             assert_eq!(postgres_kind(code), kind, "{code}");
         }

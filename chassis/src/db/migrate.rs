@@ -8,10 +8,10 @@ use std::time::Duration;
 use keys::digest::sha256_b64;
 use sqlx::raw_sql;
 
+use super::Db;
 use super::fault::{Fault, while_doing};
 use super::tx::Tx;
 use super::unit::{Terms, Verdict};
-use super::Db;
 use crate::on;
 
 /// One step of a schema. A released step never changes; the next change is a new step.
@@ -37,13 +37,15 @@ const CREATE_TABLE: &str = "CREATE TABLE IF NOT EXISTS schema_migration (
 )";
 
 /// The row of version 0 is the set's lock: whoever wrote it last holds it until the end of the transaction.
-const LOCK_SET: &str = "INSERT INTO schema_migration (set_name, version, name, hash) VALUES ($1, 0, 'lock', '')
+const LOCK_SET: &str =
+    "INSERT INTO schema_migration (set_name, version, name, hash) VALUES ($1, 0, 'lock', '')
     ON CONFLICT (set_name, version) DO UPDATE SET name = excluded.name";
 
 const LIST_APPLIED: &str = "SELECT version, hash FROM schema_migration
     WHERE set_name = $1 AND version > 0 ORDER BY version";
 
-const INSERT_APPLIED: &str = "INSERT INTO schema_migration (set_name, version, name, hash) VALUES ($1, $2, $3, $4)";
+const INSERT_APPLIED: &str =
+    "INSERT INTO schema_migration (set_name, version, name, hash) VALUES ($1, $2, $3, $4)";
 
 impl Db {
     /// Applies those steps of a set that the database does not have yet, each in its own transaction, so an
@@ -55,7 +57,8 @@ impl Db {
     pub async fn migrate(&self, set: &'static str, steps: &'static [Migration]) -> Result<(), Fault> {
         self.create_migration_table().await?;
         let terms = Terms { may_undo: false, limit: LIMIT };
-        while self.submit(move |tx| Box::pin(apply_next(tx, set, steps)), terms, |_| Verdict::Commit).await? {}
+        while self.submit(move |tx| Box::pin(apply_next(tx, set, steps)), terms, |_| Verdict::Commit).await? {
+        }
         Ok(())
     }
 
@@ -93,7 +96,8 @@ async fn apply_next(tx: &mut Tx, set: &'static str, steps: &'static [Migration])
         on!(&mut *tx, conn => sqlx::query_as(LIST_APPLIED).bind(set).fetch_all(conn).await)
             .map_err(while_doing("list applied migrations"))?;
     let Some(step) = next_step(set, steps, &applied)? else { return Ok(false) };
-    on!(&mut *tx, conn => raw_sql(step.sql).execute(conn).await.map(drop)).map_err(while_doing("apply a migration"))?;
+    on!(&mut *tx, conn => raw_sql(step.sql).execute(conn).await.map(drop))
+        .map_err(while_doing("apply a migration"))?;
     on!(tx, conn => sqlx::query(INSERT_APPLIED)
         .bind(set)
         .bind(step.version)

@@ -72,7 +72,10 @@ impl Db {
                 let writer = sqlite::Writer::open(&path, options, Arc::clone(&statements)).await?;
                 let (queue, waiting) = mpsc::channel(options.queue_max);
                 let door = Door { queue, writer: tokio::spawn(writer.run(waiting)) };
-                Backend::Sqlite { door: RwLock::new(Some(door)), readers: sqlite::open_readers(&path, options) }
+                Backend::Sqlite {
+                    door: RwLock::new(Some(door)),
+                    readers: sqlite::open_readers(&path, options),
+                }
             }
             Engine::Postgres => Backend::Postgres {
                 pool: postgres::open(url, options).await?,
@@ -112,7 +115,8 @@ impl Db {
                     Tx::reader(begun, statements)
                 }
                 Backend::Postgres { pool, .. } => {
-                    let begun = postgres::begin(pool, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
+                    let begun =
+                        postgres::begin(pool, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
                     Tx::postgres(begun, statements)
                 }
             };

@@ -41,7 +41,10 @@ pub(crate) async fn open(url: &DatabaseUrl, options: &DbOptions) -> Result<PgPoo
 
 /// Begins a transaction. A pooled connection may have died since its last use (the server was restarted): each
 /// one found dead is dropped, and the next is tried.
-pub(crate) async fn begin(pool: &PgPool, statement: &'static str) -> Result<Transaction<'static, Postgres>, Fault> {
+pub(crate) async fn begin(
+    pool: &PgPool,
+    statement: &'static str,
+) -> Result<Transaction<'static, Postgres>, Fault> {
     let mut left = pool.options().get_max_connections();
     loop {
         match pool.begin_with(statement).await.map_err(while_doing("begin a transaction")) {

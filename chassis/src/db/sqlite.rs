@@ -76,12 +76,17 @@ struct Group {
 impl Writer {
     /// Opens the file, creating it if absent. Several processes may do so at once: changing to WAL needs the
     /// file alone for a moment, so a busy file is tried again.
-    pub(crate) async fn open(path: &Path, options: &DbOptions, statements: Arc<AtomicU64>) -> Result<Self, Fault> {
+    pub(crate) async fn open(
+        path: &Path,
+        options: &DbOptions,
+        statements: Arc<AtomicU64>,
+    ) -> Result<Self, Fault> {
         create(path)?;
         let connect = connect_options(path, options);
         let deadline = Instant::now() + Duration::from_secs(10);
         loop {
-            match SqliteConnection::connect_with(&connect).await.map_err(while_doing("open the SQLite file")) {
+            match SqliteConnection::connect_with(&connect).await.map_err(while_doing("open the SQLite file"))
+            {
                 Ok(connection) => {
                     let tx = Tx::writer(connection, Arc::clone(&statements));
                     return Ok(Self { tx, connect, options: options.clone(), statements, broken: false });

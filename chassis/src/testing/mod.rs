@@ -5,7 +5,11 @@
 //! else a cluster of our own, started once per process from the installed binaries and gone with the process.
 //! Each test gets a fresh database on it.
 
-#![allow(clippy::expect_used, clippy::missing_panics_doc, reason = "a test that cannot start must stop loudly")]
+#![allow(
+    clippy::expect_used,
+    clippy::missing_panics_doc,
+    reason = "a test that cannot start must stop loudly"
+)]
 
 mod cluster;
 
@@ -30,11 +34,16 @@ pub struct TestDatabase {
 /// What keeps the database alive, and what is to be removed with it.
 #[derive(Debug)]
 enum Place {
-    Directory(TempDir),
+    Directory {
+        _kept: TempDir,
+    },
     /// On our own cluster, which is removed as a whole.
     Cluster,
     /// On a server that outlives us.
-    Server { admin: DatabaseUrl, name: String },
+    Server {
+        admin: DatabaseUrl,
+        name: String,
+    },
 }
 
 impl TestDatabase {
@@ -42,7 +51,7 @@ impl TestDatabase {
     pub fn sqlite() -> Self {
         let directory = TempDir::with_prefix("countersign-test-").expect("a temporary directory");
         let url = DatabaseUrl::sqlite(&directory.path().join("test.db"));
-        Self { url, place: Place::Directory(directory) }
+        Self { url, place: Place::Directory { _kept: directory } }
     }
 
     /// A database on `PostgreSQL`.
@@ -96,7 +105,7 @@ impl Drop for TestDatabase {
     fn drop(&mut self) {
         match &self.place {
             // A directory removes itself; our cluster goes with the process.
-            Place::Directory(_) | Place::Cluster => {}
+            Place::Directory { .. } | Place::Cluster => {}
             Place::Server { admin, name } => {
                 let (admin, name) = (admin.clone(), name.clone());
                 // Drop cannot wait, and this thread may already run a runtime.

@@ -1,0 +1,210 @@
+//! The signing keys of a service: made once however many nodes start, sealed under the master key, rotated by
+//! the plan of [`keys::ring`], and published as a JWKS (RFC 7517 §5) that is rendered when it changes, never
+//! when it is asked for.
+
+mod store;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use keys::ring::{KeyState, RingPolicy, Step};
+use keys::seal::{Aad, MasterKeys};
+use keys::{Algorithm, SigningKey, VerifyingKey, strict_json};
+use serde_json::{Value, json};
+use tokio::time::sleep;
+
+use self::store::{Candidate, KeyRow, Planning, follow_plan, list_keys, reseal_key, wanted_steps};
+use crate::Platform;
+use crate::db::{Db, Fault, while_doing};
+use crate::shutdown::Shutdown;
+
+/// Pause between two looks at the ring. Another node's new key is known here after this long, which is well
+/// before it signs.
+const PAUSE: Duration = Duration::from_secs(5);
+
+/// Size of new RSA keys.
+const RSA_BITS: usize = 2048;
+
+/// The keys of one algorithm. Reading never waits.
+pub struct KeyRing {
+    db: Db,
+    platform: Platform,
+    master: MasterKeys,
+    alg: Algorithm,
+    policy: RingPolicy,
+    held: ArcSwap<Held>,
+}
+
+/// One consistent state of the ring.
+struct Held {
+    rows: Vec<KeyRow>,
+    active: SigningKey,
+    verifying: HashMap<String, VerifyingKey>,
+    jwks: Arc<str>,
+}
+
+impl KeyRing {
+    /// Opens the ring of this algorithm, making and activating its first key if there is none. Of several
+    /// nodes that start at once one makes the key.
+    ///
+    /// # Errors
+    /// When the database fails or a stored key cannot be opened with these master keys.
+    pub async fn open(
+        db: Db,
+        platform: Platform,
+        master: MasterKeys,
+        alg: Algorithm,
+        policy: RingPolicy,
+    ) -> Result<Arc<Self>, Fault> {
+        let opening = Opening { db: &db, platform: &platform, master: &master, alg, policy };
+        let rows = opening.planned_rows().await?;
+        let held = ArcSwap::from_pointee(opening.hold(rows)?);
+        Ok(Arc::new(Self { db, platform, master, alg, policy, held }))
+    }
+
+    /// The key that signs now.
+    pub fn active(&self) -> SigningKey {
+        self.held.load().active.clone()
+    }
+
+    /// The published key with this id, whether it signs now, will sign or has signed.
+    pub fn verifying(&self, kid: &str) -> Option<VerifyingKey> {
+        self.held.load().verifying.get(kid).cloned()
+    }
+
+    /// The JWKS document.
+    pub fn jwks(&self) -> Arc<str> {
+        Arc::clone(&self.held.load().jwks)
+    }
+
+    /// One look at the ring: takes the steps that are due, seals keys anew that are under an older master key,
+    /// and takes over what other nodes did. Safe on every node at once, and after a crash in the middle.
+    ///
+    /// # Errors
+    /// When the database fails; the keys held before stay in use.
+    pub async fn rotate(&self) -> Result<(), Fault> {
+        let opening = self.opening();
+        let rows = opening.planned_rows().await?;
+        opening.reseal(&rows).await?;
+        if self.held.load().rows != rows {
+            self.held.store(Arc::new(opening.hold(rows)?));
+        }
+        Ok(())
+    }
+
+    /// Looks at the ring every few seconds until shutdown.
+    pub async fn run_rotation(self: Arc<Self>, shutdown: Shutdown) {
+        loop {
+            tokio::select! {
+                () = shutdown.triggered() => return,
+                () = sleep(PAUSE) => {}
+            }
+            if let Err(fault) = self.rotate().await {
+                tracing::warn!(%fault, "key rotation will be tried again");
+            }
+        }
+    }
+
+    fn opening(&self) -> Opening<'_> {
+        let Self { db, platform, master, alg, policy, held: _ } = self;
+        Opening { db, platform, master, alg: *alg, policy: *policy }
+    }
+}
+
+/// What is needed to read a ring and to move it on.
+struct Opening<'a> {
+    db: &'a Db,
+    platform: &'a Platform,
+    master: &'a MasterKeys,
+    alg: Algorithm,
+    policy: RingPolicy,
+}
+
+impl Opening<'_> {
+    /// The ring's rows after the steps that are due. Writes only when there are any.
+    async fn planned_rows(&self) -> Result<Vec<KeyRow>, Fault> {
+        let Self { alg, policy, .. } = *self;
+        let rows = self.db.read(move |tx| Box::pin(list_keys(tx, alg))).await?;
+        let mut planning = Planning { alg, policy, now: self.platform.now(), candidate: None };
+        let steps = wanted_steps(&rows, &planning)?;
+        if steps.is_empty() {
+            return Ok(rows);
+        }
+        if steps.contains(&Step::CreateNext) {
+            planning.candidate = Some(self.new_candidate().await?);
+        }
+        self.db.write(move |tx| Box::pin(follow_plan(tx, planning.clone()))).await
+    }
+
+    async fn new_candidate(&self) -> Result<Candidate, Fault> {
+        let key = match self.alg {
+            Algorithm::Es256 => SigningKey::es256_from_seed(self.platform.random()),
+            Algorithm::EdDsa => SigningKey::ed25519_from_seed(self.platform.random()),
+            rsa => tokio::task::spawn_blocking(move || SigningKey::generate_rsa(RSA_BITS)?.with_alg(rsa))
+                .await
+                .map_err(while_doing("make an RSA key"))?,
+        }
+        .map_err(while_doing("make a signing key"))?;
+        let private = key.to_private_jwk().map_err(while_doing("write a signing key"))?;
+        let kid = key.kid().to_owned();
+        let sealed_jwk = self.seal(&kid, private.to_string().as_bytes())?;
+        Ok(Candidate { kid, sealed_jwk })
+    }
+
+    fn seal(&self, kid: &str, plain: &[u8]) -> Result<String, Fault> {
+        self.master.seal(self.platform.random(), &aad(kid), plain).map_err(while_doing("seal a signing key"))
+    }
+
+    fn open_sealed(&self, row: &KeyRow) -> Result<Vec<u8>, Fault> {
+        let opened = self.master.open(&aad(&row.kid), &row.sealed_jwk);
+        opened.map_err(while_doing("open a signing key; is this the master key that sealed it?"))
+    }
+
+    async fn reseal(&self, rows: &[KeyRow]) -> Result<(), Fault> {
+        for row in rows.iter().filter(|row| self.master.is_outdated(&row.sealed_jwk)) {
+            let (kid, old) = (row.kid.clone(), row.sealed_jwk.clone());
+            let new = self.seal(&kid, &self.open_sealed(row)?)?;
+            self.db
+                .write(move |tx| {
+                    let (kid, old, new) = (kid.clone(), old.clone(), new.clone());
+                    Box::pin(async move { reseal_key(tx, &kid, &old, &new).await })
+                })
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// Opens all keys of the ring and renders the JWKS.
+    fn hold(&self, rows: Vec<KeyRow>) -> Result<Held, Fault> {
+        let mut active = None;
+        let mut verifying = HashMap::new();
+        let mut published: Vec<Value> = Vec::new();
+        for row in &rows {
+            let private =
+                strict_json::parse(&self.open_sealed(row)?).map_err(while_doing("read a signing key"))?;
+            let key = SigningKey::from_private_jwk(&private).map_err(while_doing("read a signing key"))?;
+            verifying.insert(row.kid.clone(), key.public_jwk().verifying_key());
+            published.push(key.public_jwk().to_value());
+            if row.key_state()? == KeyState::Active {
+                active = Some(key);
+            }
+        }
+        let active = active.ok_or_else(|| Fault::new("open the key ring: it has no active key"))?;
+        let jwks = Arc::from(json!({ "keys": published }).to_string());
+        Ok(Held { rows, active, verifying, jwks })
+    }
+}
+
+/// Where a sealed key belongs: it opens nowhere else.
+fn aad(kid: &str) -> Aad<'_> {
+    Aad { tenant: "", table: "signing_key", row: kid, field: "sealed_jwk" }
+}
+
+impl fmt::Debug for KeyRing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeyRing").field("active", &self.held.load().active.kid()).finish_non_exhaustive()
+    }
+}

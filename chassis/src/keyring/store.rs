@@ -1,0 +1,140 @@
+//! The rows of a key ring.
+
+use std::str::FromStr;
+
+use keys::ring::{KeyState, RingKey, RingPolicy, Step, plan};
+use keys::{Algorithm, UnixSeconds};
+
+use crate::db::{Fault, Tx, while_doing};
+use crate::{on, row};
+
+/// One signing key as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct KeyRow {
+    pub(super) kid: String,
+    pub(super) state: String,
+    pub(super) sealed_jwk: String,
+    pub(super) published_at_s: i64,
+    pub(super) activated_at_s: Option<i64>,
+    pub(super) retired_at_s: Option<i64>,
+}
+
+row!(KeyRow { kid, state, sealed_jwk, published_at_s, activated_at_s, retired_at_s });
+
+/// A key that was made before the unit, in case the plan wants one.
+#[derive(Debug, Clone)]
+pub(super) struct Candidate {
+    pub(super) kid: String,
+    pub(super) sealed_jwk: String,
+}
+
+/// What a planning unit needs to know.
+#[derive(Debug, Clone)]
+pub(super) struct Planning {
+    pub(super) alg: Algorithm,
+    pub(super) policy: RingPolicy,
+    pub(super) now: UnixSeconds,
+    pub(super) candidate: Option<Candidate>,
+}
+
+const TAKE_RING: &str = "INSERT INTO key_ring (ring, version) VALUES ($1, 1)
+    ON CONFLICT (ring) DO UPDATE SET version = key_ring.version + 1";
+
+const LIST_KEYS: &str = "SELECT kid, state, sealed_jwk, published_at_s, activated_at_s, retired_at_s
+    FROM signing_key WHERE ring = $1 ORDER BY state, kid";
+
+const INSERT_KEY: &str = "INSERT INTO signing_key (kid, ring, state, sealed_jwk, published_at_s)
+    VALUES ($1, $2, 'next', $3, $4)";
+
+const ACTIVATE_KEY: &str = "UPDATE signing_key SET state = 'active', activated_at_s = $2
+    WHERE kid = $1 AND state = 'next'";
+
+const RETIRE_KEY: &str = "UPDATE signing_key SET state = 'retired', retired_at_s = $2
+    WHERE kid = $1 AND state = 'active'";
+
+const DELETE_KEY: &str = "DELETE FROM signing_key WHERE kid = $1 AND state = 'retired'";
+
+const RESEAL_KEY: &str = "UPDATE signing_key SET sealed_jwk = $3 WHERE kid = $1 AND sealed_jwk = $2";
+
+/// All keys of a ring: the active one, the next, the retired ones.
+pub(super) async fn list_keys(tx: &mut Tx, alg: Algorithm) -> Result<Vec<KeyRow>, Fault> {
+    on!(tx, conn => sqlx::query_as(LIST_KEYS).bind(alg.as_str()).fetch_all(conn).await)
+        .map_err(while_doing("list signing keys"))
+}
+
+/// Brings a ring to what the policy wants now and returns its keys. Planners take turns at the ring's row, so
+/// what one decides the next one sees. Without a candidate no key is made.
+pub(super) async fn follow_plan(tx: &mut Tx, mut planning: Planning) -> Result<Vec<KeyRow>, Fault> {
+    let ring = planning.alg.as_str();
+    on!(&mut *tx, conn => sqlx::query(TAKE_RING).bind(ring).execute(conn).await.map(drop))
+        .map_err(while_doing("take the key ring"))?;
+    loop {
+        let rows = list_keys(tx, planning.alg).await?;
+        let mut steps = wanted_steps(&rows, &planning)?;
+        if planning.candidate.is_none() {
+            steps.retain(|step| *step != Step::CreateNext);
+        }
+        if steps.is_empty() {
+            return Ok(rows);
+        }
+        for step in steps {
+            take_step(tx, step, &mut planning).await?;
+        }
+    }
+}
+
+/// The steps that the policy wants, given these keys.
+pub(super) fn wanted_steps(rows: &[KeyRow], planning: &Planning) -> Result<Vec<Step>, Fault> {
+    let keys: Vec<RingKey> =
+        rows.iter().map(|row| row.as_ring_key(planning.alg)).collect::<Result<_, _>>()?;
+    Ok(plan(&keys, &planning.policy, planning.now))
+}
+
+/// Replaces a sealed text by one under the current master key, unless somebody else did.
+pub(super) async fn reseal_key(tx: &mut Tx, kid: &str, old: &str, new: &str) -> Result<(), Fault> {
+    on!(tx, conn => sqlx::query(RESEAL_KEY).bind(kid).bind(old).bind(new).execute(conn).await.map(drop))
+        .map_err(while_doing("seal a signing key anew"))
+}
+
+async fn take_step(tx: &mut Tx, step: Step, planning: &mut Planning) -> Result<(), Fault> {
+    let now = planning.now.0;
+    match step {
+        Step::CreateNext => {
+            let Some(Candidate { kid, sealed_jwk }) = planning.candidate.take() else { return Ok(()) };
+            let ring = planning.alg.as_str();
+            on!(tx, conn => sqlx::query(INSERT_KEY)
+                .bind(kid)
+                .bind(ring)
+                .bind(sealed_jwk)
+                .bind(now)
+                .execute(conn)
+                .await
+                .map(drop))
+        }
+        Step::Activate(kid) => {
+            on!(tx, conn => sqlx::query(ACTIVATE_KEY).bind(kid).bind(now).execute(conn).await.map(drop))
+        }
+        Step::Retire(kid) => {
+            on!(tx, conn => sqlx::query(RETIRE_KEY).bind(kid).bind(now).execute(conn).await.map(drop))
+        }
+        Step::Drop(kid) => on!(tx, conn => sqlx::query(DELETE_KEY).bind(kid).execute(conn).await.map(drop)),
+    }
+    .map_err(while_doing("take a step of the key plan"))
+}
+
+impl KeyRow {
+    pub(super) fn key_state(&self) -> Result<KeyState, Fault> {
+        KeyState::from_str(&self.state).map_err(while_doing("read a signing key's state"))
+    }
+
+    fn as_ring_key(&self, alg: Algorithm) -> Result<RingKey, Fault> {
+        Ok(RingKey {
+            kid: self.kid.clone(),
+            alg,
+            state: self.key_state()?,
+            published_at: UnixSeconds(self.published_at_s),
+            activated_at: self.activated_at_s.map(UnixSeconds),
+            retired_at: self.retired_at_s.map(UnixSeconds),
+        })
+    }
+}
