@@ -12,12 +12,14 @@ CREATE TABLE event (
     schema_version  BIGINT NOT NULL,
     occurred_at_s   BIGINT NOT NULL,   -- Unix seconds
     data            TEXT   NOT NULL,   -- JSON object: ids, states, amounts, reason codes
+    expires_at_s    BIGINT NOT NULL,
     PRIMARY KEY (partner_id, event_id)
 );
 
 CREATE UNIQUE INDEX event_partner_seq ON event (partner_id, seq);
 -- The numberer's work list; also answers the highest waiting ordinal.
 CREATE INDEX event_unnumbered ON event (ordinal, partner_id, event_id) WHERE seq IS NULL;
+CREATE INDEX event_expires_at ON event (expires_at_s);
 
 -- The last number given to each partner. Outlives the events, so a number is never given twice.
 CREATE TABLE event_sequence (
@@ -56,6 +58,7 @@ CREATE TABLE webhook_delivery (
     failure            TEXT,              -- why the last attempt failed
     created_at_s       BIGINT NOT NULL,
     attempted_at_s     BIGINT,
+    expires_at_s       BIGINT NOT NULL,
     PRIMARY KEY (partner_id, event_id, endpoint_id)
 );
 
@@ -65,3 +68,4 @@ CREATE INDEX webhook_delivery_due ON webhook_delivery (partner_id, endpoint_id, 
 -- The oldest unfinished delivery, for the gauge.
 CREATE INDEX webhook_delivery_waiting ON webhook_delivery (created_at_s) WHERE next_attempt_at_s IS NOT NULL;
 CREATE INDEX webhook_delivery_parked ON webhook_delivery (partner_id, endpoint_id) WHERE state = 'parked';
+CREATE INDEX webhook_delivery_expires_at ON webhook_delivery (expires_at_s);

@@ -4,7 +4,7 @@ use keys::UnixSeconds;
 use sqlx::QueryBuilder;
 
 use super::endpoints::list_endpoints;
-use super::events::find_event;
+use super::events::{EVENT_LIFE_S, find_event};
 use crate::db::{Tx, while_doing};
 use crate::{Fault, on, row};
 
@@ -100,12 +100,12 @@ pub(super) struct Queued {
 const ROWS_PER_INSERT: usize = 256;
 
 const INSERT: &str = "INSERT INTO webhook_delivery
-    (partner_id, event_id, endpoint_id, seq, state, attempt, next_attempt_at_s, created_at_s) ";
+    (partner_id, event_id, endpoint_id, seq, state, attempt, next_attempt_at_s, created_at_s, expires_at_s) ";
 
 /// One that is under way stays as it is: it is being sent right now.
 const QUEUE_AGAIN: &str = " ON CONFLICT (partner_id, event_id, endpoint_id) DO UPDATE
     SET state = 'pending', attempt = 0, next_attempt_at_s = excluded.next_attempt_at_s,
-        created_at_s = excluded.created_at_s
+        created_at_s = excluded.created_at_s, expires_at_s = excluded.expires_at_s
     WHERE webhook_delivery.state <> 'delivering'";
 
 /// Queues deliveries; those that were made before begin anew, at the first wait of the schedule.
@@ -125,7 +125,8 @@ pub(super) async fn queue_deliveries(
                     .push_bind(delivery.seq)
                     .push("'pending', 0")
                     .push_bind(when.due.0)
-                    .push_bind(when.now.0);
+                    .push_bind(when.now.0)
+                    .push_bind(when.now.plus(EVENT_LIFE_S).0);
             });
             statement.push(QUEUE_AGAIN);
             statement.build().execute(conn).await.map(drop)

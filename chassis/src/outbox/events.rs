@@ -10,6 +10,9 @@ use crate::{Fault, on, row};
 /// The version of the shape of `data`, the same for all kinds so far.
 pub const EVENT_SCHEMA_VERSION: i64 = 1;
 
+/// How long an event and its deliveries are kept, seconds: 90 days from the moment it occurred, or they were queued.
+pub const EVENT_LIFE_S: i64 = 90 * 86_400;
+
 /// Rows in one INSERT; keeps the number of bound values far below what either database takes.
 const ROWS_PER_INSERT: usize = 256;
 
@@ -75,10 +78,11 @@ impl From<EventRow> for StoredEvent {
 }
 
 const INSERT: &str =
-    "INSERT INTO event (partner_id, event_id, ordinal, kind, schema_version, occurred_at_s, data)
+    "INSERT INTO event (partner_id, event_id, ordinal, kind, schema_version, occurred_at_s, data,
+        expires_at_s)
     SELECT added.column1, added.column2,
         COALESCE((SELECT MAX(ordinal) FROM event WHERE seq IS NULL), 0) + added.column3,
-        added.column4, added.column5, added.column6, added.column7
+        added.column4, added.column5, added.column6, added.column7, added.column8
     FROM (";
 
 /// Writes events in the transaction of the change they tell of, in the order given. One statement for up to 256.
@@ -99,7 +103,8 @@ pub async fn insert_events(tx: &mut Tx, events: &[NewEvent]) -> Result<(), Fault
                     .push_bind(event.kind)
                     .push_bind(EVENT_SCHEMA_VERSION)
                     .push_bind(event.occurred_at.0)
-                    .push_bind(event.data.to_string());
+                    .push_bind(event.data.to_string())
+                    .push_bind(event.occurred_at.plus(EVENT_LIFE_S).0);
             });
             statement.push(") AS added");
             statement.build().execute(conn).await.map(drop)

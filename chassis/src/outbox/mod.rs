@@ -32,6 +32,7 @@ use url::Url;
 use crate::fetch::{FetchError, Fetcher};
 use crate::lease::release_lease;
 use crate::shutdown::Shutdown;
+use crate::sweeper::Sweeper;
 use crate::{Db, Fault, Platform};
 use attempt::Sender;
 use deliveries::Queued;
@@ -44,7 +45,9 @@ pub use endpoints::{
     Endpoint, NewEndpoint, NewSecret, disable_endpoint, enable_endpoint, find_endpoint, insert_endpoint,
     list_endpoints, rotate_secret,
 };
-pub use events::{EVENT_SCHEMA_VERSION, NewEvent, StoredEvent, find_event, insert_events, list_events};
+pub use events::{
+    EVENT_LIFE_S, EVENT_SCHEMA_VERSION, NewEvent, StoredEvent, find_event, insert_events, list_events,
+};
 pub use schedule::Schedule;
 pub use signature::{EndpointSecret, signatures};
 pub use stats::OutboxStats;
@@ -93,6 +96,15 @@ impl OutboxOptions {
     fn lease_s(&self) -> i64 {
         i64::try_from(self.attempt_deadline.as_secs()).unwrap_or(i64::MAX).saturating_add(30)
     }
+}
+
+/// Adds the tables of this module that hold rows which expire.
+pub fn with_expiring_tables(sweeper: Sweeper) -> Sweeper {
+    sweeper.table("event", "expires_at_s", "partner_id, event_id").table(
+        "webhook_delivery",
+        "expires_at_s",
+        "partner_id, event_id, endpoint_id",
+    )
 }
 
 /// Why an endpoint was not prepared.

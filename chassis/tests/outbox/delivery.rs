@@ -41,9 +41,9 @@ async fn an_event_is_delivered_once_with_a_signature_that_verifies() {
             (1, Some(204), None)
         );
         tokio::time::sleep(Duration::from_millis(200)).await;
-        let received = receiver.received();
-        assert_eq!(received.len(), 1);
-        let webhook = &received[0];
+        let webhooks = receiver.received();
+        assert_eq!(webhooks.len(), 1);
+        let webhook = &webhooks[0];
         assert!(webhook.verifies_with(&endpoint.public_key));
         assert_eq!(webhook.id(), event_id);
         assert_eq!(webhook.header("webhook-timestamp"), NOW_S.to_string());
@@ -77,12 +77,12 @@ async fn after_a_500_the_event_is_sent_again_later_with_the_same_id() {
         world.clock.advance(6);
         let delivered = world.delivery_in(&event_id, "delivered").await;
         assert_eq!((delivered.attempt, delivered.failure), (2, None));
-        let received = receiver.received();
-        assert_eq!(received.len(), 2);
-        assert_eq!(received[0].id(), received[1].id());
-        assert_eq!(received[0].body, received[1].body);
-        assert_eq!(received[1].header("webhook-timestamp"), (NOW_S + 6).to_string());
-        assert!(received.iter().all(|webhook| webhook.verifies_with(&endpoint.public_key)));
+        let webhooks = receiver.received();
+        assert_eq!(webhooks.len(), 2);
+        assert_eq!(webhooks[0].id(), webhooks[1].id());
+        assert_eq!(webhooks[0].body, webhooks[1].body);
+        assert_eq!(webhooks[1].header("webhook-timestamp"), (NOW_S + 6).to_string());
+        assert!(webhooks.iter().all(|webhook| webhook.verifies_with(&endpoint.public_key)));
     }
 }
 
@@ -168,7 +168,7 @@ async fn a_slow_endpoint_does_not_delay_another() {
     const EVENTS: usize = 30;
     for world in World::both().await {
         let (slow, quick) = (Receiver::start().await, Receiver::start().await);
-        slow.will_take(Duration::from_secs(3_600));
+        slow.will_take(Duration::from_hours(1));
         world.register(PARTNER, &slow.url, &[]).await;
         world.register(PARTNER, &quick.url, &[]).await;
         let node = world.start_node();
@@ -212,7 +212,7 @@ async fn a_private_address_is_refused_at_registration_and_when_called() {
 
         // A name may come to point elsewhere after registration, so the address counts when it is called, too.
         world.register(PARTNER, &receiver.url, &[]).await;
-        let node = world.start(strict);
+        let node = Node::start(strict);
         let event_id = world.tell(&node).await;
         let delivery = world.delivery_in(&event_id, "retrying").await;
         assert_eq!(delivery.response_code, None);

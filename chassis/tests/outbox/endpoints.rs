@@ -55,9 +55,9 @@ async fn an_endpoint_is_seen_by_its_partner_only_and_gets_only_the_kinds_it_want
         world.commit(vec![payment, check]).await;
         world.delivery_in(&check_id, "delivered").await;
         assert!(world.deliveries(&payment_id).await.is_empty());
-        let received = receiver.received();
-        assert_eq!(received.len(), 1);
-        assert_eq!((received[0].id(), received[0].seq()), (check_id.as_str(), 2));
+        let webhooks = receiver.received();
+        assert_eq!(webhooks.len(), 1);
+        assert_eq!((webhooks[0].id(), webhooks[0].seq()), (check_id.as_str(), 2));
         let foreign = world
             .db
             .read(move |tx| {

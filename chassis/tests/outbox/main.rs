@@ -1,4 +1,5 @@
-//! The outbox against real receivers, on SQLite and on PostgreSQL.
+//! The outbox against real receivers, on both databases.
+#![allow(clippy::unwrap_used, reason = "a test says what went wrong by panicking")]
 
 mod delivery;
 mod endpoints;

@@ -3,10 +3,14 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
-use chassis::outbox::{StoredEvent, insert_events, list_events};
+use chassis::outbox::{EVENT_LIFE_S, StoredEvent, insert_events, list_events, with_expiring_tables};
+use chassis::sweeper::Sweeper;
 use chassis::{Fault, Outcome};
+use tokio_util::task::AbortOnDropHandle;
 
+use crate::receiver::Receiver;
 use crate::world::{PARTNER, World, eventually};
 
 const PARTNERS: [&str; 2] = [PARTNER, "par_other"];
@@ -28,6 +32,14 @@ async fn numbers_are_gap_free_and_in_commit_order_with_concurrent_writers_and_tw
     for world in World::both().await {
         let world = Arc::new(world);
         let nodes = [world.start_node(), world.start_node()];
+        // The lease expires again and again, so that the numbering changes hands in the midst of it.
+        let hurried = Arc::clone(&world);
+        let hurry = AbortOnDropHandle::new(tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+                hurried.clock.advance(4);
+            }
+        }));
         let ticks = Arc::new(AtomicUsize::new(0));
         let mut writers = tokio::task::JoinSet::new();
         for writer in 0..WRITERS {
@@ -54,6 +66,7 @@ async fn numbers_are_gap_free_and_in_commit_order_with_concurrent_writers_and_tw
         })
         .await;
 
+        drop(hurry);
         for partner in PARTNERS {
             let events = listed(&world, partner, 0, 10_000).await;
             let numbers: Vec<i64> = events.iter().map(|event| event.seq).collect();
@@ -122,5 +135,25 @@ async fn a_large_transaction_is_numbered_in_order_and_read_in_pages() {
             read.extend(page.into_iter().map(|event| event.event_id));
         }
         assert_eq!(read, ids);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_and_deliveries_are_swept_after_their_life_and_numbers_go_on() {
+    for world in World::both().await {
+        let receiver = Receiver::start().await;
+        world.register(PARTNER, &receiver.url, &[]).await;
+        let node = world.start_node();
+        let old = world.tell(&node).await;
+        world.delivery_in(&old, "delivered").await;
+        let sweeper = with_expiring_tables(Sweeper::new(world.db.clone(), world.platform.clone()));
+        world.clock.advance(EVENT_LIFE_S - 1);
+        assert_eq!(sweeper.sweep().await.unwrap(), 0);
+        world.clock.advance(1);
+        assert_eq!(sweeper.sweep().await.unwrap(), 2);
+        assert!(listed(&world, PARTNER, 0, 10).await.is_empty());
+        let new = world.tell(&node).await;
+        world.delivery_in(&new, "delivered").await;
+        assert_eq!(listed(&world, PARTNER, 0, 10).await[0].seq, 2);
     }
 }

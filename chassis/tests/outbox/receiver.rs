@@ -13,6 +13,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, StatusCode};
 use serde_json::Value;
+use standardwebhooks::{HEADER_WEBHOOK_ID, HEADER_WEBHOOK_SIGNATURE, HEADER_WEBHOOK_TIMESTAMP};
 
 /// One request that arrived.
 #[derive(Debug, Clone)]
@@ -27,7 +28,7 @@ impl Received {
     }
 
     pub(crate) fn id(&self) -> &str {
-        self.header("webhook-id")
+        self.header(HEADER_WEBHOOK_ID)
     }
 
     pub(crate) fn json(&self) -> Value {
@@ -43,8 +44,8 @@ impl Received {
         let point = STANDARD.decode(public_key.strip_prefix("whpk_").unwrap()).unwrap();
         let jwk = serde_json::json!({"kty": "OKP", "crv": "Ed25519", "x": keys::b64::encode(&point)});
         let key = keys::PublicJwk::try_from(&jwk).unwrap().verifying_key();
-        let signed = format!("{}.{}.{}", self.id(), self.header("webhook-timestamp"), self.body);
-        self.header("webhook-signature").split(' ').any(|signature| {
+        let signed = format!("{}.{}.{}", self.id(), self.header(HEADER_WEBHOOK_TIMESTAMP), self.body);
+        self.header(HEADER_WEBHOOK_SIGNATURE).split(' ').any(|signature| {
             let signature = STANDARD.decode(signature.strip_prefix("v1a,").unwrap()).unwrap();
             key.verify(keys::Algorithm::EdDsa, signed.as_bytes(), &signature).is_ok()
         })

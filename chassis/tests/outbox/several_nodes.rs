@@ -36,7 +36,7 @@ async fn two_dispatchers_deliver_each_event_once() {
 async fn what_a_dispatcher_was_sending_when_it_died_is_sent_again_with_the_same_id() {
     for world in World::both().await {
         let receiver = Receiver::start().await;
-        receiver.will_take(Duration::from_secs(3_600));
+        receiver.will_take(Duration::from_hours(1));
         world.register(PARTNER, &receiver.url, &[]).await;
         let node = world.start_node();
         let event_id = world.tell(&node).await;
@@ -51,9 +51,9 @@ async fn what_a_dispatcher_was_sending_when_it_died_is_sent_again_with_the_same_
         assert_eq!(receiver.received().len(), 1, "the lease still holds");
         world.clock.advance(60);
         assert_eq!(world.delivery_in(&event_id, "delivered").await.attempt, 2);
-        let received = receiver.received();
-        assert_eq!(received.len(), 2);
-        assert!(received.iter().all(|webhook| webhook.id() == event_id));
+        let webhooks = receiver.received();
+        assert_eq!(webhooks.len(), 2);
+        assert!(webhooks.iter().all(|webhook| webhook.id() == event_id));
     }
 }
 
@@ -74,5 +74,23 @@ async fn when_the_numbering_node_dies_another_takes_over_after_its_lease() {
             (second.outbox.stats().await.unwrap().unnumbered == 0).then_some(())
         })
         .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_ends_in_order_finishes_its_attempts_and_hands_over_the_numbering_at_once() {
+    for world in World::both().await {
+        let receiver = Receiver::start().await;
+        receiver.will_take(Duration::from_millis(50));
+        world.register(PARTNER, &receiver.url, &[]).await;
+        let first = world.start_node();
+        let begun = world.tell(&first).await;
+        eventually("the attempt is under way", async || receiver.received().pop()).await;
+        first.end().await;
+        assert_eq!(world.deliveries(&begun).await[0].state, "delivered");
+        let second = world.start_node();
+        let next = world.tell(&second).await;
+        world.delivery_in(&next, "delivered").await;
+        assert_eq!(receiver.received().len(), 2);
     }
 }

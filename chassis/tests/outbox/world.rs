@@ -30,12 +30,27 @@ pub(crate) struct World {
 /// A running outbox. Dropping it is a crash: whatever it was doing stops there.
 pub(crate) struct Node {
     pub(crate) outbox: Outbox,
+    shutdown: Shutdown,
     task: tokio::task::JoinHandle<()>,
 }
 
 impl Drop for Node {
     fn drop(&mut self) {
         self.task.abort();
+    }
+}
+
+impl Node {
+    pub(crate) fn start(outbox: Outbox) -> Self {
+        let shutdown = Shutdown::new();
+        let task = tokio::spawn(outbox.clone().run(shutdown.clone()));
+        Self { outbox, shutdown, task }
+    }
+
+    /// Ends it in order.
+    pub(crate) async fn end(mut self) {
+        self.shutdown.trigger();
+        (&mut self.task).await.unwrap();
     }
 }
 
@@ -61,21 +76,16 @@ impl World {
             number_poll: Duration::from_millis(20),
             lease_poll: Duration::from_millis(20),
             dispatch_poll: Duration::from_millis(20),
-            drain: Duration::from_millis(100),
+            drain: Duration::from_secs(2),
             ..OutboxOptions::default()
         };
         Outbox::new(self.db.clone(), self.platform.clone(), Arc::clone(&self.master), fetcher)
             .with_options(options)
     }
 
-    pub(crate) fn start(&self, outbox: Outbox) -> Node {
-        let task = tokio::spawn(outbox.clone().run(Shutdown::new()));
-        Node { outbox, task }
-    }
-
     /// A node that may call loopback, with the schedule 0 s, 5 s, 60 s.
     pub(crate) fn start_node(&self) -> Node {
-        self.start(self.outbox(loopback(), vec![0, 5, 60]))
+        Node::start(self.outbox(loopback(), vec![0, 5, 60]))
     }
 
     pub(crate) async fn register(&self, partner_id: &str, url: &str, kinds: &[&str]) -> Endpoint {
