@@ -161,7 +161,8 @@ mod tests {
     fn all_problems_are_reported_at_once_with_their_places() {
         let text = "isuer = 1\ncode_ttl_s = \"hunter2\"\nlisten = [\"127.0.0.1:1\", \"hunter2\"]\n\n[http]\nbody = 3\n";
         let ConfigProblems(problems) =
-            read(text, &[("COUNTERSIGN__HTTP__BODY_BYTES_MAX", "hunter2"), ("COUNTERSIGN__X__Y", "1")]).unwrap_err();
+            read(text, &[("COUNTERSIGN__HTTP__BODY_BYTES_MAX", "hunter2"), ("COUNTERSIGN__X__Y", "1")])
+                .unwrap_err();
         for expected in [
             "c.toml:1: isuer: unknown key",
             "c.toml:2: code_ttl_s: expected u32",
@@ -199,7 +200,10 @@ mod tests {
         let text = "issuer = \"hunter2\"\ndatabase_url = \"x\"\n";
         let ConfigProblems(problems) = read(text, &[]).unwrap_err();
         assert_eq!(problems.len(), 1);
-        assert!(problems[0].starts_with("c.toml:1: issuer: ") && !problems[0].contains("hunter2"), "{problems:?}");
+        assert!(
+            problems[0].starts_with("c.toml:1: issuer: ") && !problems[0].contains("hunter2"),
+            "{problems:?}"
+        );
     }
 
     #[test]

@@ -254,7 +254,8 @@ fn secure_config(extra_authorities_pem: &[u8]) -> Result<ClientConfig, FetchErro
     let extra = extra.map_err(|_| unusable("an extra authority is not a PEM certificate"))?;
     let verifier = Verifier::new_with_extra_roots(extra, provider()).map_err(unusable)?;
     let versions = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions();
-    let trusting = versions.map_err(unusable)?.dangerous().with_custom_certificate_verifier(Arc::new(verifier));
+    let trusting =
+        versions.map_err(unusable)?.dangerous().with_custom_certificate_verifier(Arc::new(verifier));
     Ok(trusting.with_no_client_auth())
 }
 

@@ -45,11 +45,15 @@ pub fn install_metrics() -> Option<&'static PrometheusHandle> {
     installed.as_ref()
 }
 
-type Check = Box<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
+#[derive(Clone)]
+struct Check {
+    name: &'static str,
+    run: Arc<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync>,
+}
 
 /// What must hold before traffic is welcome. All clones are one list.
 #[derive(Clone, Default)]
-pub struct Readiness(Arc<RwLock<Vec<(&'static str, Arc<Check>)>>>);
+pub struct Readiness(Arc<RwLock<Vec<Check>>>);
 
 /// A check that somebody sets by hand.
 #[derive(Debug, Clone)]
@@ -79,7 +83,7 @@ impl Readiness {
         F: Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync + 'static,
     {
         if let Ok(mut checks) = self.0.write() {
-            checks.push((name, Arc::new(Box::new(check) as Check)));
+            checks.push(Check { name, run: Arc::new(check) });
         }
     }
 
@@ -97,8 +101,8 @@ impl Readiness {
     /// Runs all checks at the same time.
     pub async fn check(&self) -> Vec<CheckResult> {
         let checks = self.0.read().map(|checks| checks.clone()).unwrap_or_default();
-        join_all(checks.into_iter().map(|(name, check)| async move {
-            let held = tokio::time::timeout(CHECK_DEADLINE, check()).await;
+        join_all(checks.into_iter().map(|Check { name, run }| async move {
+            let held = tokio::time::timeout(CHECK_DEADLINE, run()).await;
             let reason = held.unwrap_or_else(|_| Err("no answer within a second".to_owned())).err();
             CheckResult { name, ready: reason.is_none(), reason }
         }))
@@ -108,7 +112,8 @@ impl Readiness {
 
 impl fmt::Debug for Readiness {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names: Vec<_> = self.0.read().map(|checks| checks.iter().map(|check| check.0).collect()).unwrap_or_default();
+        let names = self.0.read().map(|checks| checks.iter().map(|check| check.name).collect::<Vec<_>>());
+        let names = names.unwrap_or_default();
         out.debug_tuple("Readiness").field(&names).finish()
     }
 }
@@ -150,7 +155,8 @@ async fn readyz(State(readiness): State<Readiness>) -> Response {
 
 async fn metrics_text() -> Response {
     let text = install_metrics().map(PrometheusHandle::render).unwrap_or_default();
-    ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8"), (CACHE_CONTROL, "no-store")], text).into_response()
+    ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8"), (CACHE_CONTROL, "no-store")], text)
+        .into_response()
 }
 
 #[cfg(test)]
@@ -163,7 +169,10 @@ mod tests {
         let flag = readiness.flag("directory");
         readiness.add("database", || Box::pin(async { Err("refused".to_owned()) }));
         let lines = readiness.check().await;
-        assert_eq!(lines[0], CheckResult { name: "directory", ready: false, reason: Some("not yet".to_owned()) });
+        assert_eq!(
+            lines[0],
+            CheckResult { name: "directory", ready: false, reason: Some("not yet".to_owned()) }
+        );
         assert_eq!(lines[1].reason.as_deref(), Some("refused"));
         flag.set(true);
         assert!(readiness.check().await[0].ready);

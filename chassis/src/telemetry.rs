@@ -69,7 +69,11 @@ pub fn init(format: Format, filter: &str) -> Result<LogGuard, TelemetryError> {
 ///
 /// # Errors
 /// As [`init`].
-pub fn init_to(format: Format, filter: &str, out: Box<dyn io::Write + Send>) -> Result<LogGuard, TelemetryError> {
+pub fn init_to(
+    format: Format,
+    filter: &str,
+    out: Box<dyn io::Write + Send>,
+) -> Result<LogGuard, TelemetryError> {
     let filter = EnvFilter::try_new(format!("{filter},{HELD_BACK}")).map_err(|_| TelemetryError::Filter)?;
     let sink = Sink::start(out)?;
     let written = Arc::clone(&sink);
@@ -84,7 +88,8 @@ pub fn init_to(format: Format, filter: &str, out: Box<dyn io::Write + Send>) -> 
 
 fn report(panic: &PanicHookInfo<'_>) {
     let place = panic.location().map(ToString::to_string).unwrap_or_default();
-    let said = panic.payload().downcast_ref::<&'static str>().copied().unwrap_or("(formatted message withheld)");
+    let said =
+        panic.payload().downcast_ref::<&'static str>().copied().unwrap_or("(formatted message withheld)");
     tracing::error!(place, said, "panic");
 }
 
@@ -114,7 +119,8 @@ mod tests {
         let kept = Kept::default();
         let sink = Sink::start(Box::new(kept.clone())).unwrap();
         let written = Arc::clone(&sink);
-        let lines = tracing_subscriber::fmt::layer().event_format(Line(format)).with_writer(move || written.writer());
+        let lines =
+            tracing_subscriber::fmt::layer().event_format(Line(format)).with_writer(move || written.writer());
         tracing::subscriber::with_default(tracing_subscriber::registry().with(lines), work);
         sink.flush();
         let bytes = kept.0.lock().unwrap().clone();
@@ -124,7 +130,9 @@ mod tests {
     #[test]
     fn a_json_line_is_one_object_whatever_the_values_hold() {
         let odd = "a\r\nb\u{1b}[31m\"c\" \\ ö";
-        let text = logged(Format::Json, || tracing::info!(user_agent = odd, tries = 3, ok = true, ?odd, "said {odd}"));
+        let text = logged(Format::Json, || {
+            tracing::info!(user_agent = odd, tries = 3, ok = true, ?odd, "said {odd}")
+        });
         assert_eq!(text.matches('\n').count(), 1);
         let line: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!(line["user_agent"], odd);
@@ -148,7 +156,10 @@ mod tests {
             let text = logged(format, || {
                 tracing::info!(password = "hunter2", client_secret = %"hunter2", access_token = ?"hunter2", pin = 77231, "x");
             });
-            assert!(!text.contains("hunter2") && !text.contains("77231") && text.contains("[hidden]"), "{text}");
+            assert!(
+                !text.contains("hunter2") && !text.contains("77231") && text.contains("[hidden]"),
+                "{text}"
+            );
         }
     }
 

@@ -31,7 +31,7 @@ impl Draft {
     /// One line for each place where the text is not TOML.
     pub(super) fn of_toml(file: &str, text: &str) -> Result<Self, Vec<String>> {
         let (table, errors) = DeTable::parse_recoverable(text);
-        let line = |at: usize| text.as_bytes()[..at.min(text.len())].iter().filter(|byte| **byte == b'\n').count() + 1;
+        let line = |at: usize| text.get(..at).map_or(0, |before| before.matches('\n').count()) + 1;
         if !errors.is_empty() {
             let said = |error: &toml::de::Error| {
                 let line = line(error.span().map_or(0, |span| span.start));
@@ -51,7 +51,8 @@ impl Draft {
         let mut ours: Vec<_> = env.filter(|(name, _)| name.starts_with(prefix)).collect();
         ours.sort();
         for (name, text) in ours {
-            let keys: Keys = name[prefix.len()..].to_ascii_lowercase().split("__").map(str::to_owned).collect();
+            let keys: Keys =
+                name[prefix.len()..].to_ascii_lowercase().split("__").map(str::to_owned).collect();
             if insert(&mut self.root, &keys, guess(&text)) {
                 self.places.insert(keys, Place::Variable { name, text });
             } else {
@@ -78,7 +79,9 @@ impl Draft {
             };
             let wrong = match filled {
                 Ok(config) => {
-                    unknown.iter().for_each(|keys| report(keys, "unknown key", self));
+                    for keys in &unknown {
+                        report(keys, "unknown key", self);
+                    }
                     return (Some(config), problems);
                 }
                 Err(wrong) => wrong,

@@ -11,7 +11,7 @@ use super::FetchError;
 
 /// IPv4 networks that no partner's public service lives in.
 const SPECIAL_V4: [(Ipv4Addr, u32); 15] = [
-    (Ipv4Addr::new(0, 0, 0, 0), 8),
+    (Ipv4Addr::UNSPECIFIED, 8),
     (Ipv4Addr::new(10, 0, 0, 0), 8),
     (Ipv4Addr::new(100, 64, 0, 0), 10),
     (Ipv4Addr::new(127, 0, 0, 0), 8),
@@ -87,7 +87,9 @@ impl Checked {
                 let local = is_local_name(name);
                 return match (loopback_only, local) {
                     (true, false) => Err(FetchError::NotAllowed("http is for this machine only")),
-                    (false, true) if !self.allow_loopback => Err(FetchError::NotAllowed("it is this machine")),
+                    (false, true) if !self.allow_loopback => {
+                        Err(FetchError::NotAllowed("it is this machine"))
+                    }
                     _ => Ok(()),
                 };
             }
@@ -106,8 +108,8 @@ impl Checked {
         let found = tokio::net::lookup_host((name, 0)).await.map_err(|_| FetchError::Unresolved)?;
         // RFC 6761 §6.3: a local name means the loopback interface, whatever a resolver says.
         let loopback_only = is_local_name(name);
-        let (allowed, refused): (Vec<_>, Vec<_>) =
-            found.partition(|at| self.allows(at.ip()) && (!loopback_only || at.ip().to_canonical().is_loopback()));
+        let (allowed, refused): (Vec<_>, Vec<_>) = found
+            .partition(|at| self.allows(at.ip()) && (!loopback_only || at.ip().to_canonical().is_loopback()));
         match (allowed.is_empty(), refused.is_empty()) {
             (false, _) => Ok(allowed),
             (true, true) => Err(FetchError::Unresolved),

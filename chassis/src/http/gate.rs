@@ -72,7 +72,8 @@ impl HttpOptions {
 pub fn layered(router: Router, options: HttpOptions, platform: &Platform) -> Router {
     ErrorId::seed(&*platform.entropy);
     crate::ops::install_metrics();
-    let gate = Arc::new(Gate { options, in_flight: AtomicUsize::new(0) });
+    let https_only = options.public_origins.iter().all(Origin::is_https);
+    let gate = Arc::new(Gate { options, https_only, in_flight: AtomicUsize::new(0) });
     router.fallback(unknown_path).method_not_allowed_fallback(wrong_method).layer(layer_fn(move |route| {
         let gate = Arc::clone(&gate);
         let stats = Arc::new(RouteStats::new(gate.options.service));
@@ -91,6 +92,7 @@ async fn wrong_method() -> Problem {
 
 struct Gate {
     options: HttpOptions,
+    https_only: bool,
     in_flight: AtomicUsize,
 }
 
@@ -109,7 +111,7 @@ where
     let mut response =
         id.scope(async { gate.answer(route, request).await.unwrap_or_else(Problem::into_response) }).await;
     gate.dress(id, response.headers_mut());
-    stats.end(measured, id, &response);
+    stats.end(&measured, id, &response);
     Ok(response)
 }
 
@@ -139,12 +141,13 @@ impl Gate {
             return Err(Problem::new(status, "headers_too_large", detail));
         }
         let origin = self.named_origin(request)?;
-        if headers.get(CONTENT_ENCODING).is_some_and(|coding| coding != "identity") {
+        if headers.get_all(CONTENT_ENCODING).iter().any(|coding| coding != "identity") {
             let detail = "Bodies are taken as they are, without a content coding.";
             let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
             return Err(Problem::new(status, "unsupported_content_encoding", detail));
         }
-        let declared = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+        let declared =
+            headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
         if declared.is_some_and(|length| length > options.body_bytes_max as u64) {
             return Err(self.body_too_large());
         }
@@ -209,11 +212,14 @@ impl Gate {
             Ok(Ok(Err(never))) => match never {},
             Ok(Err(panic)) => {
                 // A formatted message may quote data; a literal cannot.
-                let said = panic.downcast_ref::<&'static str>().copied().unwrap_or("see the panic's own line");
+                let said =
+                    panic.downcast_ref::<&'static str>().copied().unwrap_or("see the panic's own line");
                 Err(internal(format_args!("the handler panicked: {said}")))
             }
-            Err(_) => Err(unavailable("The answer took too long; whether the request took effect is open.", 1)
-                .because("request deadline")),
+            Err(_) => {
+                Err(unavailable("The answer took too long; whether the request took effect is open.", 1)
+                    .because("request deadline"))
+            }
         }
     }
 
@@ -224,7 +230,7 @@ impl Gate {
         }
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
-        if self.options.public_origins.iter().all(Origin::is_https) {
+        if self.https_only {
             let year = HeaderValue::from_static("max-age=31536000");
             headers.entry(STRICT_TRANSPORT_SECURITY).or_insert(year);
         }
@@ -238,8 +244,12 @@ impl<'g> Place<'g> {
     fn take(in_flight: &'g AtomicUsize, at_most: usize) -> Result<Self, Problem> {
         let place = Self(in_flight);
         if in_flight.fetch_add(1, Ordering::Relaxed) >= at_most {
-            return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", "Too many requests at once.")
-                .retry_after(1));
+            return Err(Problem::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "overloaded",
+                "Too many requests at once.",
+            )
+            .retry_after(1));
         }
         Ok(place)
     }

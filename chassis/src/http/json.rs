@@ -172,7 +172,12 @@ mod tests {
             (r#"{"amount":5,"currency":"XXX"}"#, 422, "invalid_value", "/currency"),
             (r#"{"amount":5}"#, 400, "missing_field", "/currency"),
             (r#"{"amount":5,"currency":"EUR","a/b":1}"#, 400, "unknown_field", "/a~1b"),
-            (r#"{"amount":5,"currency":"EUR","lines":[{"text":"a"},{"txt":1}]}"#, 400, "unknown_field", "/lines/1/txt"),
+            (
+                r#"{"amount":5,"currency":"EUR","lines":[{"text":"a"},{"txt":1}]}"#,
+                400,
+                "unknown_field",
+                "/lines/1/txt",
+            ),
             (r#"{"amount":5,"currency":"EUR","lines":[{}]}"#, 400, "missing_field", "/lines/0/text"),
             (r#"{"amount":5,"currency":"EUR","lines":{}}"#, 400, "wrong_type", "/lines"),
             ("[]", 400, "wrong_type", ""),

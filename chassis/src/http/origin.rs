@@ -171,7 +171,9 @@ mod tests {
         ] {
             assert_eq!(text.parse::<Origin>().map(|origin| origin.to_string()), Ok(shown.to_owned()));
         }
-        for text in ["", "id.example.com", "ftp://a", "https://a/b", "https://a?b", "https://u@a", "https://a#b"] {
+        for text in
+            ["", "id.example.com", "ftp://a", "https://a/b", "https://a?b", "https://u@a", "https://a#b"]
+        {
             assert_eq!(text.parse::<Origin>(), Err(BadOrigin), "{text}");
         }
     }

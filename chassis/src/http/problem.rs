@@ -60,7 +60,15 @@ impl Problem {
     pub fn new(status: StatusCode, code: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
         let retryable = matches!(status.as_u16(), 429 | 503 | 504);
         let (errors, headers) = (Vec::new(), HeaderMap::new());
-        Self(Box::new(Parts { status, code, detail: detail.into(), errors, retryable, headers, reason: None }))
+        Self(Box::new(Parts {
+            status,
+            code,
+            detail: detail.into(),
+            errors,
+            retryable,
+            headers,
+            reason: None,
+        }))
     }
 
     /// Adds a member of `errors`: a JSON pointer (RFC 6901) or a parameter's name, and what is wrong there.

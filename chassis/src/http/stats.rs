@@ -47,7 +47,7 @@ impl RouteStats {
         Measured { method: label(request.method()), began: Instant::now() }
     }
 
-    pub(crate) fn end(&self, measured: Measured, id: ErrorId, response: &Response) {
+    pub(crate) fn end(&self, measured: &Measured, id: ErrorId, response: &Response) {
         let taken = measured.began.elapsed();
         let status = response.status().as_u16();
         let path = self.path.get().map_or(NO_ROUTE, |path| &**path);

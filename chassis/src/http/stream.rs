@@ -25,7 +25,13 @@ pub(super) struct TimedStream {
 
 impl TimedStream {
     pub(super) fn new(inner: TcpStream, first_bytes: Duration, write_deadline: Duration) -> Self {
-        Self { inner, read: 0, first_bytes: Some(Box::pin(sleep(first_bytes))), write_deadline, stalled: None }
+        Self {
+            inner,
+            read: 0,
+            first_bytes: Some(Box::pin(sleep(first_bytes))),
+            write_deadline,
+            stalled: None,
+        }
     }
 
     /// Passes on what a write came to, and ends it with an error when it has waited too long.
@@ -35,7 +41,8 @@ impl TimedStream {
             return written;
         }
         let deadline = self.write_deadline;
-        let stalled = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(Instant::now() + deadline)));
+        let stalled =
+            self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(Instant::now() + deadline)));
         ready!(stalled.as_mut().poll(context));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }

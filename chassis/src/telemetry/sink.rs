@@ -28,7 +28,8 @@ struct Waiting {
 impl Sink {
     /// Starts the writing thread; it ends when the sink is gone.
     pub(super) fn start(out: Box<dyn Write + Send>) -> io::Result<Arc<Self>> {
-        let sink = Arc::new(Self { waiting: Mutex::default(), arrived: Condvar::new(), out: Mutex::new(out) });
+        let sink =
+            Arc::new(Self { waiting: Mutex::default(), arrived: Condvar::new(), out: Mutex::new(out) });
         let weak = Arc::downgrade(&sink);
         thread::Builder::new().name("log".to_owned()).spawn(move || write_until_gone(&weak))?;
         Ok(sink)
@@ -66,7 +67,9 @@ impl Sink {
     /// Waits for a line, but not for ever, so that the thread notices when the sink is gone.
     fn wait(&self) {
         let waiting = locked(&self.waiting);
-        let _ = self.arrived.wait_timeout_while(waiting, Duration::from_secs(1), |waiting| waiting.bytes.is_empty());
+        let _ = self
+            .arrived
+            .wait_timeout_while(waiting, Duration::from_secs(1), |waiting| waiting.bytes.is_empty());
     }
 }
 
