@@ -7,6 +7,7 @@
 
 use keys::UnixSeconds;
 use keys::digest::sha256_b64;
+use serde::{Deserialize, Serialize};
 
 use crate::db::{Fault, Tx, while_doing};
 use crate::{on, row};
@@ -22,6 +23,18 @@ pub struct ClaimKey {
     pub key: String,
     /// The operation it was used for.
     pub route: String,
+}
+
+/// A claim's row without the key itself: what an operation keeps so that its end, whoever brings it about, can
+/// record the answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClaimRef {
+    /// As in [`ClaimKey`].
+    pub kind: String,
+    /// As in [`ClaimKey`].
+    pub owner: String,
+    /// base64url(SHA-256(key)).
+    pub key_hash: String,
 }
 
 /// What a claim found.
@@ -116,7 +129,8 @@ pub async fn claim(
         return Ok(Claimed::Fresh);
     }
     let found = find_claim(tx, key).await?.ok_or_else(|| Fault::new("claim a key: its row vanished"))?;
-    let same = found.route == key.route && keys::digest::equal(found.fingerprint.as_bytes(), fingerprint.as_bytes());
+    let same =
+        found.route == key.route && keys::digest::equal(found.fingerprint.as_bytes(), fingerprint.as_bytes());
     Ok(if same {
         Claimed::Same { resource_id: found.resource_id, answer: found.answer }
     } else {
@@ -139,10 +153,15 @@ pub async fn find_claim(tx: &mut Tx, key: &ClaimKey) -> Result<Option<FoundClaim
 /// Stores the answer that repeats will get. The first one stays: false means that there was one already, or
 /// that the key was never claimed.
 pub async fn record_answer(tx: &mut Tx, key: &ClaimKey, answer: &StoredAnswer) -> Result<bool, Fault> {
+    record_answer_of(tx, &key.reference(), answer).await
+}
+
+/// As [`record_answer`], for an operation that ends after the request that began it is gone.
+pub async fn record_answer_of(tx: &mut Tx, claim: &ClaimRef, answer: &StoredAnswer) -> Result<bool, Fault> {
     let recorded: Option<(String,)> = on!(tx, conn => sqlx::query_as(RECORD_ANSWER)
-        .bind(key.kind)
-        .bind(key.owner.as_str())
-        .bind(key.hash())
+        .bind(claim.kind.as_str())
+        .bind(claim.owner.as_str())
+        .bind(claim.key_hash.as_str())
         .bind(i64::from(answer.status))
         .bind(answer.body.as_str())
         .fetch_optional(conn)
@@ -151,9 +170,26 @@ pub async fn record_answer(tx: &mut Tx, key: &ClaimKey, answer: &StoredAnswer) -
     Ok(recorded.is_some())
 }
 
+/// The recorded answer of a claim; `None` while there is none.
+pub async fn find_answer_of(tx: &mut Tx, claim: &ClaimRef) -> Result<Option<StoredAnswer>, Fault> {
+    let row: Option<ClaimRow> = on!(tx, conn => sqlx::query_as(FIND_CLAIM)
+        .bind(claim.kind.as_str())
+        .bind(claim.owner.as_str())
+        .bind(claim.key_hash.as_str())
+        .fetch_optional(conn)
+        .await)
+    .map_err(while_doing("find the answer of a claim"))?;
+    Ok(row.map(FoundClaim::try_from).transpose()?.and_then(|found| found.answer))
+}
+
 impl ClaimKey {
     fn hash(&self) -> String {
         sha256_b64(self.key.as_bytes())
+    }
+
+    /// The claim's row, to be kept beside what it made.
+    pub fn reference(&self) -> ClaimRef {
+        ClaimRef { kind: self.kind.to_owned(), owner: self.owner.clone(), key_hash: self.hash() }
     }
 }
 

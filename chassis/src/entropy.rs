@@ -60,7 +60,7 @@ pub fn bytes<const N: usize>(entropy: &dyn Entropy) -> [u8; N] {
 
 /// A new secret of 256 bits as base64url text, 43 characters.
 pub fn secret_b64(entropy: &dyn Entropy) -> String {
-    keys::b64::encode(&bytes::<32>(entropy))
+    keys::b64::encode(bytes::<32>(entropy))
 }
 
 #[cfg(test)]

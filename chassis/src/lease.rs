@@ -31,7 +31,13 @@ const CONFIRM_LEASE: &str = "UPDATE lease SET holder = holder
 const RELEASE_LEASE: &str = "DELETE FROM lease WHERE name = $1 AND holder = $2";
 
 /// Takes or renews a lease; false while another holder's has not expired.
-pub async fn try_lease(tx: &mut Tx, name: &str, holder: &str, now_ms: i64, ttl_ms: i64) -> Result<bool, Fault> {
+pub async fn try_lease(
+    tx: &mut Tx,
+    name: &str,
+    holder: &str,
+    now_ms: i64,
+    ttl_ms: i64,
+) -> Result<bool, Fault> {
     let taken: Option<(String,)> = on!(tx, conn => sqlx::query_as(TAKE_LEASE)
         .bind(name)
         .bind(holder)
