@@ -1,15 +1,17 @@
 //! The little DER (X.690) that RSA and EC private keys need: sequences, octet strings and positive integers.
 
-/// Writes a DER value: tag, length, content. Content is a private key's, so well below 64 KiB.
+/// Writes a DER value: tag, length in its shortest form (X.690 §10.1), content.
 pub(crate) fn value(tag: u8, content: &[u8]) -> Vec<u8> {
-    let length = content.len();
+    let length = content.len().to_be_bytes();
+    let zeros = length.iter().take_while(|byte| **byte == 0).count();
     let mut out = vec![tag];
-    match u8::try_from(length) {
-        Ok(short) if short < 0x80 => out.push(short),
-        Ok(byte) => out.extend([0x81, byte]),
-        Err(_) => {
-            out.push(0x80 | 3);
-            out.extend(&(length as u64).to_be_bytes()[5..]);
+    match &length[zeros..] {
+        [] => out.push(0),
+        [short] if *short < 0x80 => out.push(*short),
+        long => {
+            // At most eight bytes, so the sum stays below 0x89.
+            out.push(0x80 + u8::try_from(long.len()).unwrap_or(0));
+            out.extend_from_slice(long);
         }
     }
     out.extend_from_slice(content);
@@ -66,8 +68,11 @@ mod tests {
 
     #[test]
     fn values_of_every_length_form_are_read_back() {
-        for length in [0, 1, 0x7F, 0x80, 0xFF, 0x100, 0x1_0000] {
+        for (length, header) in
+            [(0, 2), (1, 2), (0x7F, 2), (0x80, 3), (0xFF, 3), (0x100, 4), (0xFFFF, 4), (0x1_0000, 5)]
+        {
             let written = value(SEQUENCE, &vec![7; length]);
+            assert_eq!(written.len(), header + length, "the length is in its shortest form");
             let mut rest = written.as_slice();
             assert_eq!(take(&mut rest, SEQUENCE).unwrap().len(), length);
             assert!(rest.is_empty());

@@ -106,7 +106,8 @@ impl PublicJwk {
                 if !is_ed25519_key(x) {
                     return Err(BadJwk::Weak("low-order or non-canonical Ed25519 point"));
                 }
-                VerifyingKey::ed25519(x).ok_or(BadJwk::Weak("not a point on Ed25519"))?
+                // A coordinate of no point is not told apart here; as a key it verifies nothing.
+                VerifyingKey::ed25519(x).ok_or(BadJwk::Weak("not an Ed25519 key"))?
             }
             Material::Rsa { n, e } => {
                 check_rsa(n, e)?;
@@ -216,7 +217,7 @@ pub(crate) fn fixed(members: &Map<String, Value>, name: &'static str) -> Result<
     bytes.try_into().map_err(|_| BadJwk::Malformed(name))
 }
 
-/// A big-endian number without leading zeros (RFC 7518 §2, Base64urlUInt).
+/// A big-endian number without leading zeros (RFC 7518 §2, `Base64urlUInt`).
 pub(crate) fn number(members: &Map<String, Value>, name: &'static str) -> Result<Vec<u8>, BadJwk> {
     let bytes = b64::decode(text(members, name)?).map_err(|_| BadJwk::Malformed(name))?;
     if bytes.first().is_none_or(|first| *first == 0) {

@@ -12,15 +12,19 @@
 //! | [`token`] | access tokens (RFC 9068), their kinds, and the one list of scopes |
 //! | [`seal`], [`mac`] | AES-256-GCM-SIV sealing with key ids, and keyed hashes |
 //! | [`ring`] | the life of signing keys as a pure planner |
+//! | [`http_signature`] | HTTP message signatures (RFC 9421) and content digests (RFC 9530) |
+//! | [`pti_jws`] | one vendor's request signature, opt-in per client |
 
 pub mod algorithm;
 pub mod b64;
 pub mod claims;
 mod der;
 pub mod digest;
+pub mod http_signature;
 pub mod jwk;
 pub mod jws;
 pub mod mac;
+pub mod pti_jws;
 pub mod ring;
 pub mod seal;
 pub mod signing;

@@ -1,8 +1,8 @@
 //! The life of signing keys: next, active, retired, gone. A pure planner.
 //!
-//! The planner looks at the stored keys and says which steps are due; whoever stores them takes the steps in one
-//! transaction and asks again until nothing is due. It keeps no memory, so a rotation that a crash interrupted goes on from
-//! what is stored, and two instances that plan at once plan the same.
+//! The planner looks at the stored keys and says which steps are due; whoever stores them takes the steps in
+//! one transaction and asks again until nothing is due. It keeps no memory, so a rotation that a crash
+//! interrupted goes on from what is stored, and two instances that plan at once plan the same.
 //!
 //! A verifier may hold a key set for its whole max-age. So a key is published that long before it first signs,
 //! and stays published until the last token it signed has expired.
@@ -127,7 +127,7 @@ pub fn plan(keys: &[RingKey], policy: &RingPolicy, now: UnixSeconds) -> Vec<Step
             let age_s = now.since(active.activated_at.unwrap_or(active.published_at));
             match next {
                 None if age_s >= policy.rotation_s.saturating_sub(policy.lead_s()) => {
-                    steps.push(Step::CreateNext)
+                    steps.push(Step::CreateNext);
                 }
                 Some(next)
                     if age_s >= policy.rotation_s && now.since(next.published_at) >= policy.lead_s() =>

@@ -117,6 +117,27 @@ mod tests {
         }
     }
 
+    /// The order of the P-256 group (FIPS 186-5).
+    const P256_ORDER: [u8; 32] = [
+        0xFF, 0xFF, 0xFF, 0xFF, 0, 0, 0, 0, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xBC, 0xE6, 0xFA,
+        0xAD, 0xA7, 0x17, 0x9E, 0x84, 0xF3, 0xB9, 0xCA, 0xC2, 0xFC, 0x63, 0x25, 0x51,
+    ];
+
+    #[test]
+    fn an_es256_signature_and_its_twin_both_verify() {
+        let es256 = SigningKey::es256_from_seed([7; 32]).unwrap();
+        let mut twin = es256.sign(b"message").unwrap();
+        let mut borrow = 0;
+        for (byte, order) in twin[32..].iter_mut().zip(P256_ORDER).rev() {
+            let difference = i16::from(order) - i16::from(*byte) - borrow;
+            borrow = i16::from(difference < 0);
+            *byte = u8::try_from(difference.rem_euclid(256)).unwrap();
+        }
+        assert_ne!(twin, es256.sign(b"message").unwrap());
+        let key = es256.public_jwk().verifying_key();
+        assert_eq!(key.verify(Algorithm::Es256, b"message", &twin), Ok(()));
+    }
+
     #[test]
     fn degenerate_signatures_are_refused() {
         let es256 = SigningKey::es256_from_seed([7; 32]).unwrap();
