@@ -5,20 +5,12 @@ use jsonwebtoken::{DecodingKey, Validation, decode};
 use keys::{Algorithm, SigningKey, jws};
 use serde_json::{Value, json};
 
-/// Every algorithm with a key for it.
-fn every_key() -> Vec<SigningKey> {
-    let rsa = SigningKey::generate_rsa(2048).unwrap();
-    let rsa = Algorithm::ALL.into_iter().filter_map(|alg| rsa.with_alg(alg).ok());
-    rsa.chain([
-        SigningKey::es256_from_seed([4; 32]).unwrap(),
-        SigningKey::ed25519_from_seed([4; 32]).unwrap(),
-    ])
-    .collect()
-}
-
 #[test]
 fn jsonwebtoken_verifies_our_tokens_with_our_published_keys() {
-    let keys = every_key();
+    let rsa = SigningKey::generate_rsa(2048).unwrap();
+    let mut keys: Vec<_> = Algorithm::ALL.into_iter().filter_map(|alg| rsa.with_alg(alg).ok()).collect();
+    keys.push(SigningKey::es256_from_seed([4; 32]).unwrap());
+    keys.push(SigningKey::ed25519_from_seed([4; 32]).unwrap());
     assert_eq!(keys.len(), Algorithm::ALL.len());
     for key in keys {
         let token = jws::sign(&key, "at+jwt", &json!({"sub": "usr_1", "aud": "api"})).unwrap();
