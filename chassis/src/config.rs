@@ -207,6 +207,41 @@ mod tests {
     }
 
     #[test]
+    fn a_type_that_refuses_unknown_fields_itself_gives_the_same_report() {
+        #[derive(Debug, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        #[allow(dead_code, reason = "only what is wrong with it matters")]
+        struct Strict {
+            name: String,
+            http: StrictHttp,
+        }
+        #[derive(Debug, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        #[allow(dead_code, reason = "only what is wrong with it matters")]
+        struct StrictHttp {
+            port: u16,
+        }
+        impl Checked for Strict {
+            fn problems(&self) -> Vec<String> {
+                Vec::new()
+            }
+        }
+        let text = "nmae = 1\n[http]\nprot = 1\nport = 70000\n";
+        let ConfigProblems(mut problems) =
+            parse::<Strict>("c.toml", text, std::iter::empty(), PREFIX).unwrap_err();
+        problems.sort();
+        assert_eq!(
+            problems,
+            [
+                "c.toml: name: missing",
+                "c.toml:1: nmae: unknown key",
+                "c.toml:3: http.prot: unknown key",
+                "c.toml:4: http.port: expected u16",
+            ]
+        );
+    }
+
+    #[test]
     fn debug_hides_secrets() {
         let config = read(GOOD, &[]).unwrap();
         assert!(config.database_url.expose_secret().contains("hunter2"));

@@ -34,7 +34,17 @@ impl ErrorId {
 
     /// The 32 digits without the prefix: the request id.
     pub fn request_id(self) -> String {
-        format!("{:032x}", self.0)
+        self.digits().map(char::from).iter().collect()
+    }
+
+    /// The 32 digits as bytes, without memory from the heap.
+    pub(crate) fn digits(self) -> [u8; 32] {
+        let mut digits = [0; 32];
+        for (pair, byte) in digits.chunks_exact_mut(2).zip(self.0.to_be_bytes()) {
+            pair[0] = b"0123456789abcdef"[usize::from(byte >> 4)];
+            pair[1] = b"0123456789abcdef"[usize::from(byte & 15)];
+        }
+        digits
     }
 
     /// Runs `work` as part of the request that has this id.

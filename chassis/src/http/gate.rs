@@ -12,8 +12,8 @@ use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
 use http::header::{
-    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, HOST, HeaderName, STRICT_TRANSPORT_SECURITY,
-    X_CONTENT_TYPE_OPTIONS,
+    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName,
+    STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, HeaderValue, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -21,7 +21,7 @@ use tower::{Service, layer::layer_fn, service_fn};
 
 use super::error_id::ErrorId;
 use super::origin::Origin;
-use super::problem::{Problem, bad_request, internal, unavailable};
+use super::problem::{Problem, RefusalCode, bad_request, internal, unavailable};
 use super::received::Received;
 use super::stats::RouteStats;
 use crate::platform::Platform;
@@ -66,28 +66,19 @@ impl HttpOptions {
     }
 }
 
-/// Puts the gate in front of every route of `router`, and answers unknown paths with 404 and known paths under
-/// another method with 405 and `Allow` (RFC 9110 §15.5.6), both as problem details. Call it last: routes added
-/// afterwards have no gate.
+/// Puts the gate in front of every route of `router`. Refusals without a shape of their own become problem details:
+/// 404 for unknown paths, 405 with `Allow` for other methods (RFC 9110 §15.5.6), and what axum's own extractors say.
+/// Call it last: routes added afterwards have no gate.
 pub fn layered(router: Router, options: HttpOptions, platform: &Platform) -> Router {
     ErrorId::seed(&*platform.entropy);
     crate::ops::install_metrics();
     let https_only = options.public_origins.iter().all(Origin::is_https);
     let gate = Arc::new(Gate { options, https_only, in_flight: AtomicUsize::new(0) });
-    router.fallback(unknown_path).method_not_allowed_fallback(wrong_method).layer(layer_fn(move |route| {
+    router.layer(layer_fn(move |route| {
         let gate = Arc::clone(&gate);
         let stats = Arc::new(RouteStats::new(gate.options.service));
         service_fn(move |request| pass(Arc::clone(&gate), Arc::clone(&stats), Clone::clone(&route), request))
     }))
-}
-
-async fn unknown_path() -> Problem {
-    Problem::new(StatusCode::NOT_FOUND, "unknown_path", "Nothing is served at this path.")
-}
-
-async fn wrong_method() -> Problem {
-    let detail = "The path exists; the header Allow lists the methods it answers to.";
-    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail)
 }
 
 struct Gate {
@@ -108,11 +99,46 @@ where
 {
     let id = ErrorId::fresh();
     let measured = stats.begin(&request);
-    let mut response =
-        id.scope(async { gate.answer(route, request).await.unwrap_or_else(Problem::into_response) }).await;
+    let answering = async {
+        match gate.answer(route, request).await {
+            Ok(response) => in_our_shape(response, stats.has_route()),
+            Err(problem) => problem.into_response(),
+        }
+    };
+    let mut response = id.scope(answering).await;
     gate.dress(id, response.headers_mut());
     stats.end(&measured, id, &response);
     Ok(response)
+}
+
+/// Gives a refusal that a library wrote, without a media type or as plain text, our shape and its `error_id`.
+fn in_our_shape(response: Response, has_route: bool) -> Response {
+    let status = response.status();
+    let refused = status.is_client_error() || status.is_server_error();
+    if !refused || response.extensions().get::<RefusalCode>().is_some() {
+        return response;
+    }
+    let kind = response.headers().get(CONTENT_TYPE);
+    if kind.map_or(!response.body().is_end_stream(), |kind| !kind.as_bytes().starts_with(b"text/plain")) {
+        return response;
+    }
+    let (code, detail) = match status {
+        StatusCode::NOT_FOUND if !has_route => ("unknown_path", "Nothing is served at this path."),
+        StatusCode::NOT_FOUND => ("not_found", "There is no such thing."),
+        StatusCode::METHOD_NOT_ALLOWED => {
+            ("method_not_allowed", "The path exists; the header Allow lists the methods it answers to.")
+        }
+        _ if status.is_server_error() => ("internal", "Something went wrong on our side."),
+        StatusCode::BAD_REQUEST => ("bad_request", "The request cannot be understood."),
+        _ => ("refused", "The request is refused."),
+    };
+    let mut ours = Problem::new(status, code, detail).into_response();
+    for (name, value) in response.headers() {
+        if name != CONTENT_LENGTH && !ours.headers().contains_key(name) {
+            ours.headers_mut().append(name, value.clone());
+        }
+    }
+    ours
 }
 
 impl Gate {
@@ -225,7 +251,7 @@ impl Gate {
 
     /// The headers that every answer carries.
     fn dress(&self, id: ErrorId, headers: &mut HeaderMap) {
-        if let Ok(value) = HeaderValue::from_str(&id.request_id()) {
+        if let Ok(value) = HeaderValue::from_bytes(&id.digits()) {
             headers.insert(X_REQUEST_ID, value);
         }
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));

@@ -181,8 +181,7 @@ impl From<Fault> for Problem {
             source = cause.source();
         }
         if fault.is_retryable() {
-            return unavailable("The service is busy. Nothing was changed; send the request again.", 1)
-                .because(reason);
+            return unavailable("The service is busy; send the same request again.", 1).because(reason);
         }
         internal(reason)
     }

@@ -47,6 +47,11 @@ impl RouteStats {
         Measured { method: label(request.method()), began: Instant::now() }
     }
 
+    /// Whether a route took the requests counted here.
+    pub(crate) fn has_route(&self) -> bool {
+        self.path.get().is_some_and(|path| &**path != NO_ROUTE)
+    }
+
     pub(crate) fn end(&self, measured: &Measured, id: ErrorId, response: &Response) {
         let taken = measured.began.elapsed();
         let status = response.status().as_u16();

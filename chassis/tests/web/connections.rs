@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
-use crate::world::{World, read_reply};
+use crate::world::{World, no_tls, read_reply};
 
 /// Reads until the other side closes; fails the test if it does not within five seconds.
 async fn closed_after(mut stream: TcpStream) -> Duration {
@@ -100,9 +100,9 @@ async fn a_shutdown_lets_the_running_request_finish_and_takes_no_new_one() {
     let reply = read_reply(&mut stream).await.unwrap();
     assert_eq!(reply.text, "slow");
     assert!(closed_after(stream).await < Duration::from_secs(1));
-    drop(idle);
     timeout(Duration::from_secs(5), world.ended).await.unwrap().unwrap();
     assert_eq!(world.slow_finished.load(Ordering::SeqCst), 1);
+    assert!(closed_after(idle).await < Duration::from_secs(1));
     assert!(TcpStream::connect(world.address).await.is_err());
 }
 
@@ -132,11 +132,4 @@ async fn http_2_with_prior_knowledge_is_spoken_with_the_same_rules() {
     let large =
         client.get(format!("http://{}/fixed", world.address)).header("x-large", "a".repeat(128 * 1024));
     assert!(large.send().await.is_err_and(|_| true) || world.get("/fixed").await.status == 200);
-}
-
-fn no_tls() -> rustls::ClientConfig {
-    let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let versions =
-        rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    versions.unwrap().with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth()
 }

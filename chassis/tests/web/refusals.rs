@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use crate::world::{World, log_lines_with, whole_log};
+use crate::world::{World, log_lines_with, no_tls, whole_log};
 
 #[tokio::test]
 async fn only_the_services_own_hosts_are_answered_and_the_scheme_is_configured() {
@@ -54,6 +54,18 @@ async fn unknown_paths_and_wrong_methods_are_problems_too() {
     }
     let head = world.send("HEAD", "/orders", &[], b"").await;
     assert_eq!((head.status, head.headers["allow"].as_str()), (405, "POST"));
+}
+
+#[tokio::test]
+async fn what_a_library_refuses_becomes_a_problem_and_keeps_the_headers_of_layers_below() {
+    let world = World::start().await;
+    assert_eq!(world.get("/number/7").await.text, "7");
+    let unreadable = world.get("/number/seven").await;
+    unreadable.is_problem(400, "bad_request");
+    assert!(!unreadable.text.contains("seven"), "{unreadable:?}");
+    world.get("/bare").await.is_problem(403, "refused");
+    let wrong_method = world.get("/orders").await;
+    assert_eq!(wrong_method.headers["x-inner-layer"], "kept");
 }
 
 #[tokio::test]
@@ -155,11 +167,4 @@ async fn probes_and_metrics_tell_operators_what_goes_on() {
     assert!(metrics.contains("http_request_seconds_bucket") && !metrics.contains("metrics-unknown"));
     world.shutdown.trigger();
     served.await.unwrap();
-}
-
-fn no_tls() -> rustls::ClientConfig {
-    let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let versions =
-        rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    versions.unwrap().with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth()
 }

@@ -8,6 +8,8 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::Path;
+use axum::response::Response;
 use axum::routing::{get, post};
 use chassis::Platform;
 use chassis::http::{
@@ -16,11 +18,13 @@ use chassis::http::{
 };
 use chassis::shutdown::Shutdown;
 use chassis::telemetry::{self, Format, LogGuard};
+use http::{HeaderValue, StatusCode};
 use serde::Deserialize;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
+use tower::util::MapResponseLayer;
 
 /// Where all servers of this test binary write their log.
 #[derive(Clone, Default)]
@@ -162,6 +166,8 @@ fn routes(slow_finished: Arc<AtomicUsize>) -> Router {
             get(async |StrictQuery { value, .. }: StrictQuery<Page>| format!("{:?}", value.limit)),
         )
         .route("/id/{name}", get(async || ErrorId::current().to_string()))
+        .route("/number/{number}", get(async |Path(number): Path<u32>| number.to_string()))
+        .route("/bare", get(async || StatusCode::FORBIDDEN))
         .route("/panic", get(async || panicking("hunter2")))
         .route(
             "/slow",
@@ -173,6 +179,10 @@ fn routes(slow_finished: Arc<AtomicUsize>) -> Router {
         )
         .route("/never", get(async || std::future::pending::<()>().await))
         .route("/endless", get(async || "x".repeat(64 * 1024 * 1024)))
+        .layer(MapResponseLayer::new(|mut response: Response| {
+            response.headers_mut().insert("x-inner-layer", HeaderValue::from_static("kept"));
+            response
+        }))
 }
 
 fn panicking(secret: &str) -> &'static str {
@@ -280,4 +290,12 @@ fn parse(bytes: &[u8], with_body: bool) -> Option<Reply> {
     let length: usize = declared.map_or(0, |length| length.parse().unwrap());
     let body = body.get(..length)?;
     Some(Reply { status, text: body.to_owned(), headers })
+}
+
+/// What reqwest needs to be built, for clients that speak http only.
+pub(crate) fn no_tls() -> rustls::ClientConfig {
+    let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let versions =
+        rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    versions.unwrap().with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth()
 }
