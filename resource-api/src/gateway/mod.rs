@@ -1,0 +1,102 @@
+//! The payment gateway port: what the resource API asks of whoever moves the outside money.
+//!
+//! An answer is *definite* only when it is documented, readable and about this very charge; every other
+//! one is [`Answer::Unknown`], and the recovery worker finds out. The charge id is the gateway's
+//! idempotency key, so sending it again never charges twice.
+
+mod config;
+mod http;
+
+use futures_util::future::BoxFuture;
+use keys::token::Money;
+
+pub use config::GatewayConfig;
+pub use http::HttpGateway;
+
+use crate::domain::card::{Card, Instrument};
+
+/// One charge, as it is sent. Sent again it is the same in every member.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChargeAsk {
+    /// Our charge id: idempotency key and reference at the gateway.
+    pub charge_id: String,
+    /// What to collect.
+    pub money: Money,
+    /// The gateway's token of the instrument.
+    pub source: String,
+}
+
+/// How final a decline is, in the vendor's own three classes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeclineCategory {
+    /// May work later or with another instrument.
+    Soft,
+    /// Will not work with this instrument.
+    Hard,
+}
+
+impl DeclineCategory {
+    /// The stored and published word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Soft => "soft",
+            Self::Hard => "hard",
+        }
+    }
+}
+
+/// What became of a charge, as far as one call could tell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// The money was collected, all of it.
+    Captured {
+        /// The gateway's own id of the charge.
+        provider_ref: String,
+    },
+    /// Definitely not collected, and this charge never will be.
+    Declined {
+        /// The gateway's code, one of the adapter's list of definite declines.
+        code: String,
+        /// How final it is for the instrument.
+        category: DeclineCategory,
+        /// The gateway's own id of the charge.
+        provider_ref: Option<String>,
+    },
+    /// Anything else. The text is for the log and holds no data of the answer.
+    Unknown(&'static str),
+}
+
+/// What a probe by our own reference found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found {
+    /// The gateway knows the charge and said this of it.
+    Charge(Answer),
+    /// The gateway says it does not know the charge. Soon after a timeout that proves nothing.
+    Nothing,
+}
+
+/// Why a card could not be turned into a token. Nothing was stored anywhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TokeniseRefusal {
+    /// The gateway will not take this card; the code is public.
+    Refused(&'static str),
+    /// This gateway has no tokenisation: card bodies cannot be taken.
+    NotOffered,
+    /// No readable answer; asking again later is safe.
+    Unavailable(&'static str),
+}
+
+/// A payment gateway. Implementations hold no state of ours and take no transaction.
+pub trait PaymentGateway: Send + Sync {
+    /// Short name of the provider: part of ledger account codes and charge rows.
+    fn provider(&self) -> &'static str;
+
+    /// Turns a card into an instrument in memory.
+    fn tokenise<'a>(&'a self, card: &'a Card) -> BoxFuture<'a, Result<Instrument, TokeniseRefusal>>;
+
+    /// Sends a charge, the first time or again.
+    fn charge<'a>(&'a self, ask: &'a ChargeAsk) -> BoxFuture<'a, Answer>;
+
+    /// Looks for a charge by our own id. The money is given to be compared.
+    fn find<'a>(&'a self, ask: &'a ChargeAsk) -> BoxFuture<'a, Found>;
+}

@@ -1,0 +1,200 @@
+//! Charges at the payment gateway. A definite result is written once; a charge is called by whoever
+//! holds its lease.
+
+use chassis::sqlx;
+use chassis::{Fault, Tx, on, row, while_doing};
+use keys::UnixSeconds;
+
+use crate::domain::fiat_in::ChargeState;
+
+/// A charge to be written.
+#[derive(Debug, Clone)]
+pub struct NewCharge {
+    /// `chg_…`
+    pub charge_id: String,
+    /// The tenant.
+    pub partner_id: String,
+    /// The order it collects for.
+    pub fiat_in_id: String,
+    /// The gateway.
+    pub provider: &'static str,
+    /// Minor units.
+    pub amount: i64,
+    /// ISO 4217.
+    pub currency: &'static str,
+    /// The gateway's token of the instrument.
+    pub source_token: String,
+    /// When a worker may take it if nobody else did, Unix milliseconds.
+    pub due_at_ms: i64,
+    /// When it is written.
+    pub now: UnixSeconds,
+}
+
+impl NewCharge {
+    /// The same charge, paid by an instrument.
+    #[must_use]
+    pub fn paid_by(mut self, source_token: &str) -> Self {
+        source_token.clone_into(&mut self.source_token);
+        self
+    }
+}
+
+/// A charge as whoever calls the gateway needs it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Charge {
+    pub charge_id: String,
+    pub partner_id: String,
+    pub fiat_in_id: String,
+    pub provider: String,
+    pub amount: i64,
+    pub currency: String,
+    pub source_token: String,
+    pub state: String,
+    pub attempt: i64,
+    pub created_at_s: i64,
+}
+
+row!(Charge {
+    charge_id,
+    partner_id,
+    fiat_in_id,
+    provider,
+    amount,
+    currency,
+    source_token,
+    state,
+    attempt,
+    created_at_s,
+});
+
+const INSERT: &str = "INSERT INTO charge (charge_id, partner_id, fiat_in_id, provider, amount, currency, source_token,
+        state, attempt, due_at_ms, created_at_s)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, 'ready', 0, $8, $9)";
+
+/// Adds a charge, `ready` to be sent.
+pub async fn insert_charge(tx: &mut Tx, charge: &NewCharge) -> Result<(), Fault> {
+    on!(tx, conn => sqlx::query(INSERT)
+        .bind(&charge.charge_id)
+        .bind(&charge.partner_id)
+        .bind(&charge.fiat_in_id)
+        .bind(charge.provider)
+        .bind(charge.amount)
+        .bind(charge.currency)
+        .bind(&charge.source_token)
+        .bind(charge.due_at_ms)
+        .bind(charge.now.0)
+        .execute(conn)
+        .await
+        .map(|_| ()))
+    .map_err(while_doing("insert charge"))
+}
+
+/// Who takes a charge, and for how long.
+#[derive(Debug, Clone, Copy)]
+pub struct Lease<'a> {
+    /// Name of the caller, new for every take.
+    pub holder: &'a str,
+    /// Now, Unix milliseconds.
+    pub now_ms: i64,
+    /// Until when nobody else may take it, Unix milliseconds.
+    pub until_ms: i64,
+}
+
+const TAKE_READY: &str = "UPDATE charge SET state = 'submitting', attempt = attempt + 1, lease_holder = $2, due_at_ms = $3
+    WHERE charge_id = $1 AND state = 'ready'
+    RETURNING charge_id, partner_id, fiat_in_id, provider, amount, currency, source_token, state, attempt, created_at_s";
+
+/// Takes a charge that was never sent (transaction B0). `None`: somebody else has it.
+pub async fn take_ready_charge(tx: &mut Tx, charge_id: &str, lease: Lease<'_>) -> Result<Option<Charge>, Fault> {
+    on!(tx, conn => sqlx::query_as(TAKE_READY)
+        .bind(charge_id)
+        .bind(lease.holder)
+        .bind(lease.until_ms)
+        .fetch_optional(conn)
+        .await)
+    .map_err(while_doing("take charge"))
+}
+
+const TAKE_DUE: &str = "UPDATE charge SET state = 'submitting', attempt = attempt + 1, lease_holder = $2, due_at_ms = $3
+    WHERE charge_id = $1 AND state IN ('ready', 'submitting', 'unknown') AND due_at_ms <= $4
+    RETURNING charge_id, partner_id, fiat_in_id, provider, amount, currency, source_token, state, attempt, created_at_s";
+
+/// Takes a charge whose time has come: never sent, its holder gone, or due for the next probe.
+pub async fn take_due_charge(tx: &mut Tx, charge_id: &str, lease: Lease<'_>) -> Result<Option<Charge>, Fault> {
+    on!(tx, conn => sqlx::query_as(TAKE_DUE)
+        .bind(charge_id)
+        .bind(lease.holder)
+        .bind(lease.until_ms)
+        .bind(lease.now_ms)
+        .fetch_optional(conn)
+        .await)
+    .map_err(while_doing("take due charge"))
+}
+
+const DUE: &str = "SELECT fiat_in_id FROM charge
+    WHERE state IN ('ready', 'submitting', 'unknown') AND due_at_ms <= $1 ORDER BY due_at_ms, charge_id LIMIT $2";
+
+/// Orders whose charge's time has come.
+pub async fn list_due_orders(tx: &mut Tx, now_ms: i64, limit: i64) -> Result<Vec<String>, Fault> {
+    let rows: Vec<(String,)> = on!(tx, conn => sqlx::query_as(DUE).bind(now_ms).bind(limit).fetch_all(conn).await)
+        .map_err(while_doing("list due charges"))?;
+    Ok(rows.into_iter().map(|(id,)| id).collect())
+}
+
+/// The definite end of a charge.
+#[derive(Debug, Clone, Default)]
+pub struct Settlement<'a> {
+    /// The gateway's own id.
+    pub provider_ref: Option<&'a str>,
+    /// Code and category of a decline; `None`: captured.
+    pub decline: Option<(&'a str, &'a str)>,
+}
+
+const SETTLE: &str = "UPDATE charge SET state = $2, provider_ref = $3, decline_code = $4, decline_category = $5,
+        settled_at_s = $6, lease_holder = NULL
+    WHERE charge_id = $1 AND state NOT IN ('captured', 'declined')";
+
+/// Writes the definite end of a charge, once. `false`: it had one already, and that one stays.
+pub async fn settle_charge(
+    tx: &mut Tx,
+    charge_id: &str,
+    end: &Settlement<'_>,
+    now: UnixSeconds,
+) -> Result<bool, Fault> {
+    let state = if end.decline.is_some() { ChargeState::Declined } else { ChargeState::Captured };
+    let done = on!(tx, conn => sqlx::query(SETTLE)
+        .bind(charge_id)
+        .bind(state.as_str())
+        .bind(end.provider_ref)
+        .bind(end.decline.map(|(code, _)| code))
+        .bind(end.decline.map(|(_, category)| category))
+        .bind(now.0)
+        .execute(conn)
+        .await
+        .map(|done| done.rows_affected()))
+    .map_err(while_doing("settle charge"))?;
+    Ok(done == 1)
+}
+
+const PARK: &str = "UPDATE charge SET state = $3, due_at_ms = $4, lease_holder = NULL
+    WHERE charge_id = $1 AND state = 'submitting' AND lease_holder = $2";
+
+/// Gives a charge back without a definite end: `unknown` until its next probe, or `manual`. Only its
+/// holder can. `false`: it was taken over or settled meanwhile.
+pub async fn park_charge(
+    tx: &mut Tx,
+    charge_id: &str,
+    holder: &str,
+    next: (ChargeState, i64),
+) -> Result<bool, Fault> {
+    let done = on!(tx, conn => sqlx::query(PARK)
+        .bind(charge_id)
+        .bind(holder)
+        .bind(next.0.as_str())
+        .bind(next.1)
+        .execute(conn)
+        .await
+        .map(|done| done.rows_affected()))
+    .map_err(while_doing("park charge"))?;
+    Ok(done == 1)
+}
