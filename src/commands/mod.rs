@@ -1,0 +1,85 @@
+//! The command line.
+
+mod apply;
+mod ledger;
+mod serve;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::dev::DevArguments;
+
+/// The prefix of environment variables that override a configuration file.
+const ENVIRONMENT_PREFIX: &str = "COUNTERSIGN__";
+
+/// An OAuth 2.1 authorization server and a payments API.
+#[derive(Parser)]
+#[command(name = "countersign", version, about, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Both services in one process on two `SQLite` files, on loopback only, with partners, users and clients to try.
+    Dev(DevArguments),
+    /// Run the authorization server.
+    Authz(ServiceArguments),
+    /// Run the payments API.
+    ResourceApi(ServiceArguments),
+    /// Apply database migrations and exit.
+    Migrate {
+        /// A service's configuration file; repeat it for the other service.
+        #[arg(long, required = true, value_name = "FILE")]
+        config: Vec<PathBuf>,
+    },
+    /// Bring partners, clients and allowed operations to what a platform file says; prints the difference.
+    Apply {
+        /// Configuration file of the authorization server.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// The platform file.
+        #[arg(short = 'f', long = "file", value_name = "PLATFORM.toml")]
+        file: PathBuf,
+    },
+    /// Look after the ledger.
+    Ledger {
+        #[command(subcommand)]
+        command: LedgerCommand,
+    },
+}
+
+#[derive(Subcommand)]
+enum LedgerCommand {
+    /// Prove that every sum, sequence and floor holds; exit status 1 if not.
+    Verify(ledger::Where),
+}
+
+/// How a service is told its settings.
+#[derive(clap::Args)]
+struct ServiceArguments {
+    /// Configuration file. Any key can be overridden by an environment variable, COUNTERSIGN__KEY or
+    /// COUNTERSIGN__TABLE__KEY.
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+}
+
+impl Cli {
+    /// Runs the command.
+    ///
+    /// # Errors
+    /// With a text for the person at the terminal.
+    pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
+        match self.command {
+            Command::Dev(arguments) => crate::dev::run(arguments).await,
+            Command::Authz(arguments) => serve::authz(&arguments.config).await,
+            Command::ResourceApi(arguments) => serve::resource_api(&arguments.config).await,
+            Command::Migrate { config } => serve::migrate(&config).await,
+            Command::Apply { config, file } => apply::run(&config, &file).await,
+            Command::Ledger { command: LedgerCommand::Verify(place) } => ledger::verify(place).await,
+        }
+    }
+}

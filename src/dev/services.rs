@@ -1,0 +1,188 @@
+//! The configurations of both services in `dev`, derived from the sockets, and their start.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use axum::Router;
+use chassis::Platform;
+use chassis::http::{HttpOptions, Origin, ServeOptions, layered, serve};
+use chassis::shutdown::Shutdown;
+use resource_api::config::ClientConfig;
+use resource_api::gateway::GatewayConfig;
+use resource_api::monitoring::MonitoringConfig;
+use resource_api::sandbox::{self, Sandbox, SandboxOptions};
+use secrecy::SecretString;
+use tokio::net::TcpListener;
+
+use super::Sockets;
+use super::credentials::{Credentials, write_private};
+use super::{door, sink};
+
+/// How long the payments API may take to hear of the directory.
+const READY_TRIES: u32 = 200;
+const READY_PAUSE: Duration = Duration::from_millis(50);
+
+/// The files of the data directory.
+pub(crate) struct Files {
+    authz_database: PathBuf,
+    authz_master: PathBuf,
+    resource_database: PathBuf,
+    resource_master: PathBuf,
+    gateway_record: PathBuf,
+}
+
+impl Files {
+    /// Names them, and draws the master keys at the first start.
+    pub(crate) fn in_directory(data_dir: &Path, platform: &Platform) -> anyhow::Result<Self> {
+        let files = Self {
+            authz_database: data_dir.join("authz.sqlite"),
+            authz_master: data_dir.join("authz.master"),
+            resource_database: data_dir.join("resource-api.sqlite"),
+            resource_master: data_dir.join("resource-api.master"),
+            gateway_record: data_dir.join("sandbox-gateway.jsonl"),
+        };
+        for path in [&files.authz_master, &files.resource_master] {
+            if !path.exists() {
+                write_private(path, keys::b64::encode(&platform.random::<32>()).as_bytes())?;
+            }
+        }
+        Ok(files)
+    }
+}
+
+/// What runs.
+pub(crate) struct Running {
+    pub(crate) resource_api: resource_api::Running,
+}
+
+/// The authorization server's configuration.
+pub(crate) fn authz_config(credentials: &Credentials, files: &Files) -> anyhow::Result<authz::Config> {
+    let master = std::fs::read_to_string(&files.authz_master)?;
+    let mut config = authz::Config::new(
+        origin(&credentials.issuer)?,
+        origin(&credentials.resource)?,
+        sqlite(&files.authz_database),
+        SecretString::from(master),
+    );
+    config.public_origins = vec![origin(&credentials.front_door)?];
+    config.operation_origins = vec![origin(&credentials.front_door)?];
+    Ok(config)
+}
+
+fn resource_config(
+    credentials: &Credentials,
+    files: &Files,
+    gateway: GatewayConfig,
+) -> anyhow::Result<resource_api::config::Config> {
+    let client = credentials.client("resource-api")?;
+    let jwk = client.private_jwk.as_ref().context("the private key of resource-api")?;
+    Ok(resource_api::config::Config {
+        issuer: origin(&credentials.issuer)?,
+        authz_url: None,
+        authz_networks: Vec::new(),
+        resource: origin(&credentials.resource)?,
+        public_origins: vec![origin(&credentials.front_door)?],
+        authorities_file: None,
+        listen: Vec::new(),
+        ops_listen: Vec::new(),
+        database_url: sqlite(&files.resource_database),
+        master_key: None,
+        master_key_file: Some(files.resource_master.clone()),
+        client: ClientConfig {
+            client_id: client.client_id.clone(),
+            private_jwk: Some(SecretString::from(jwk.to_string())),
+            private_jwk_file: None,
+        },
+        idempotency_key_ttl_s: resource_api::config::IDEMPOTENCY_KEY_TTL_S_DEFAULT,
+        webhook_networks: Vec::new(),
+        gateway,
+        monitoring: MonitoringConfig::default(),
+    })
+}
+
+/// Starts the sandbox gateway, both services and the front door, and waits until they are ready.
+pub(crate) async fn start(
+    credentials: &Credentials,
+    files: &Files,
+    authz_config: authz::Config,
+    sockets: Sockets,
+    on: (&Platform, &Shutdown),
+) -> anyhow::Result<Running> {
+    let (platform, shutdown) = on;
+    let authz = authz::start(
+        authz_config,
+        authz::Listeners {
+            public: sockets.authz.sockets,
+            ops: sockets.authz_ops.sockets,
+            ops_routes: sink::inbox(),
+        },
+        platform.clone(),
+        shutdown.clone(),
+    )
+    .await
+    .context("start the authorization server")?;
+    let gateway = sandbox_gateway(files, shutdown).await?;
+    let resource_api = resource_api::start(
+        resource_config(credentials, files, gateway)?,
+        resource_api::Listeners {
+            public: sockets.resource.sockets,
+            ops: sockets.resource_ops.sockets,
+            ops_routes: sink::webhooks(),
+        },
+        platform.clone(),
+        shutdown.clone(),
+    )
+    .await
+    .context("start the payments API")?;
+    let front = door::Door {
+        authz: authz::http::router(authz.app()),
+        authz_paths: door::dialect_paths(&serde_json::to_value(authz::http::openapi())?),
+        resource_api: resource_api::http::router(&resource_api.app)?,
+        resource_api_paths: door::dialect_paths(&serde_json::to_value(resource_api::http::openapi())?),
+        nobody: layered(
+            Router::new(),
+            HttpOptions::new("front-door", vec![origin(&credentials.front_door)?]),
+            platform,
+        ),
+    };
+    let front = serve(sockets.door.sockets, front.into_router(), ServeOptions::default(), shutdown.clone());
+    shutdown.spawn("front door", front);
+    let shop = layered(Router::new(), HttpOptions::new("shop", vec![origin(&credentials.shop)?]), platform);
+    shutdown.spawn("shop", serve(sockets.shop.sockets, shop, ServeOptions::default(), shutdown.clone()));
+    wait_until_ready(&resource_api).await?;
+    Ok(Running { resource_api })
+}
+
+async fn sandbox_gateway(files: &Files, shutdown: &Shutdown) -> anyhow::Result<GatewayConfig> {
+    let options = SandboxOptions { record_file: Some(files.gateway_record.clone()), ..SandboxOptions::default() };
+    let sandbox = Sandbox::new(&options).context("the sandbox gateway's record")?;
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+    let url = format!("http://127.0.0.1:{}", listener.local_addr()?.port());
+    let ending = shutdown.clone();
+    shutdown.spawn("sandbox gateway", async move {
+        let stop = async move { ending.triggered().await };
+        if let Err(error) = sandbox::serve(sandbox, listener, stop).await {
+            tracing::error!(%error, "the sandbox gateway ended");
+        }
+    });
+    Ok(GatewayConfig::at(url.parse()?))
+}
+
+async fn wait_until_ready(resource_api: &resource_api::Running) -> anyhow::Result<()> {
+    for _ in 0..READY_TRIES {
+        if resource_api.app.directory.snapshot().is_some() {
+            return Ok(());
+        }
+        tokio::time::sleep(READY_PAUSE).await;
+    }
+    bail!("the payments API did not get the directory from the authorization server")
+}
+
+fn origin(text: &str) -> anyhow::Result<Origin> {
+    text.parse().with_context(|| format!("{text} is no origin"))
+}
+
+fn sqlite(path: &Path) -> SecretString {
+    SecretString::from(format!("sqlite:{}", path.display()))
+}
