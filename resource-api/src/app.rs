@@ -1,0 +1,75 @@
+//! [`App`]: the only shared state of the service.
+
+use std::ops::Deref;
+use std::sync::Arc;
+
+use chassis::Platform;
+use chassis::db::Db;
+use chassis::fetch::Fetcher;
+use chassis::keyring::KeyRing;
+use chassis::outbox::Outbox;
+use guard::jwks::KeyCache;
+use keys::mac::MacKey;
+use keys::seal::MasterKeys;
+
+use crate::auth::AuthzClient;
+use crate::config::Config;
+use crate::crypto::vault::Vault;
+use crate::directory::Directory;
+use crate::gateway::PaymentGateway;
+use crate::monitoring::MonitoringConfig;
+
+/// A cheap handle on [`Parts`]; the axum state of every route.
+#[derive(Clone)]
+pub struct App(Arc<Parts>);
+
+/// What the service holds while it runs.
+pub struct Parts {
+    /// The configuration, checked.
+    pub config: Config,
+    /// The database.
+    pub db: Db,
+    /// Clock and entropy.
+    pub platform: Platform,
+    /// The master keys under which personal data and secrets are sealed.
+    pub master: Arc<MasterKeys>,
+    /// The key of request fingerprints (one-time tokens, `Idempotency-Key`).
+    pub fingerprint_key: MacKey,
+    /// This service's own signing keys.
+    pub keyring: Arc<KeyRing>,
+    /// Partners, clients, keys and revocations.
+    pub directory: Directory,
+    /// The authorization server's published keys.
+    pub issuer_keys: Arc<KeyCache>,
+    /// Calls to the authorization server.
+    pub authz: AuthzClient,
+    /// Events and webhooks.
+    pub outbox: Outbox,
+    /// The only way out of this process.
+    pub fetcher: Fetcher,
+    /// Seals and opens personal data.
+    pub vault: Vault,
+    /// The key of list cursors.
+    pub cursor_key: MacKey,
+    /// The payment gateway.
+    pub gateway: Arc<dyn PaymentGateway>,
+    /// What monitoring compares with.
+    pub limits: Arc<MonitoringConfig>,
+    /// The key of status tokens.
+    pub status_token_key: MacKey,
+}
+
+impl App {
+    /// Wraps the parts.
+    pub fn new(parts: Parts) -> Self {
+        Self(Arc::new(parts))
+    }
+}
+
+impl Deref for App {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}

@@ -1,0 +1,350 @@
+//! Operations that happen once: one-time tokens (security decision DEC7) and `Idempotency-Key`, over
+//! the one mechanism of `chassis::claim`.
+
+use axum::extract::FromRequestParts;
+use axum::response::{IntoResponse, Response};
+use chassis::claim::{ClaimKey, ClaimRef, Claimed, StoredAnswer, claim, record_answer};
+use chassis::db::{Fault, Tx};
+use chassis::http::{ErrorId, Problem, RawBody, TargetUri, bad_request};
+use chassis::outbox::{NewEvent, insert_events};
+use chassis::replay::remember_once;
+use futures_util::future::BoxFuture;
+use guard::one_time::{AskedOperation, Redeemed, Taken, TokenUse, TokenUses, redeem};
+use guard::{Caller, OneTime};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE};
+use http::request::Parts;
+use http::{HeaderValue, StatusCode};
+use keys::UnixSeconds;
+use keys::digest::sha256_b64;
+use keys::token::Money;
+use serde_json::json;
+
+use crate::app::App;
+use crate::domain::refusal::{Class, Refusal};
+
+/// How long the answer to a one-time token can be had again after the token's `exp`, seconds.
+const TOKEN_ANSWER_S: i64 = 86_400;
+/// Longest `Idempotency-Key`, bytes.
+const KEY_BYTES_MAX: usize = 255;
+
+/// An operation somebody asks for, before its body has been hashed. A handler whose body may carry a
+/// card number takes this, replaces the number by the gateway's token, and calls [`Asked::over`].
+#[derive(Debug, Clone)]
+pub struct Asked {
+    key: ClaimKey,
+    caller: Caller,
+    method: String,
+    uri: String,
+    now: UnixSeconds,
+    expires_at: UnixSeconds,
+    error_id: ErrorId,
+    alert_id: String,
+}
+
+/// One attempt at an operation, recognisable when it comes again.
+#[derive(Debug, Clone)]
+pub struct Attempt {
+    asked: Asked,
+    fingerprint: String,
+}
+
+/// What the body asks for, to be compared with what a one-time token is bound to.
+#[derive(Debug, Clone, Default)]
+pub struct Bound {
+    /// The money that moves.
+    pub money: Option<Money>,
+    /// The entity it moves from or to.
+    pub entity_id: Option<String>,
+}
+
+/// What [`begin`] found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Begun {
+    /// The first time: carry on, and end with [`finish`].
+    Fresh,
+    /// Answer this and commit: a repeat, or a refusal that is on record.
+    Answered(StoredAnswer),
+    /// The same request came before, made this resource, and has no stored answer yet. Answer with the
+    /// resource's state, or with [`still_running`].
+    Running {
+        /// What the first request made.
+        resource_id: String,
+    },
+    /// Refuse and undo: nothing is to stay.
+    Refused(Refusal),
+}
+
+/// 409 for an operation that cannot tell its state before it has ended.
+pub fn still_running() -> Refusal {
+    Refusal::conflict("idempotency_in_progress", "The same request is still being worked on.")
+}
+
+impl Asked {
+    /// Fingerprints the attempt: method, target URI and `body`, keyed, so that nothing about the
+    /// body can be learnt from it.
+    pub fn over(self, app: &App, body: &[u8]) -> Attempt {
+        let parts: [&[u8]; 3] = [self.method.as_bytes(), self.uri.as_bytes(), body];
+        let fingerprint = app.fingerprint_key.mac_b64(&parts);
+        Attempt { asked: self, fingerprint }
+    }
+
+    /// Who asks.
+    pub fn caller(&self) -> &Caller {
+        &self.caller
+    }
+}
+
+impl Attempt {
+    /// Who asks.
+    pub fn caller(&self) -> &Caller {
+        &self.asked.caller
+    }
+
+    /// The moment of the attempt.
+    pub fn now(&self) -> UnixSeconds {
+        self.asked.now
+    }
+
+    /// Where the answer is kept, for an operation that ends after this request.
+    pub fn claim(&self) -> ClaimRef {
+        self.asked.key.reference()
+    }
+
+    /// A refusal that stays on record with the token, as a problem document (RFC 9457).
+    fn recorded(&self, class: Class, code: &'static str, detail: &str) -> StoredAnswer {
+        let status = crate::error::status(class);
+        let document = json!({
+            "type": format!("urn:countersign:problem:{code}"),
+            "title": status.canonical_reason(),
+            "status": status.as_u16(),
+            "code": code,
+            "detail": detail,
+            "retryable": false,
+            "error_id": self.asked.error_id.to_string(),
+            "request_id": self.asked.error_id.request_id(),
+        });
+        StoredAnswer { status: status.as_u16(), body: document.to_string() }
+    }
+}
+
+/// The claims table as guard's store of spent tokens.
+struct SpentTokens<'t> {
+    tx: &'t mut Tx,
+    attempt: &'t Attempt,
+    resource_id: &'t str,
+}
+
+/// What an earlier request with the same token and fingerprint left.
+struct Earlier {
+    resource_id: String,
+    answer: Option<StoredAnswer>,
+}
+
+impl TokenUses for SpentTokens<'_> {
+    type Answer = Earlier;
+    type Fault = Fault;
+
+    fn take<'a>(&'a mut self, wanted: &'a TokenUse) -> BoxFuture<'a, Result<Taken<Earlier>, Fault>> {
+        let asked = &self.attempt.asked;
+        Box::pin(async move {
+            let claimed = claim(
+                self.tx,
+                &asked.key,
+                &wanted.fingerprint,
+                self.resource_id,
+                asked.now,
+                asked.expires_at,
+            )
+            .await?;
+            Ok(match claimed {
+                Claimed::Fresh => Taken::Fresh,
+                Claimed::Same { resource_id, answer } => Taken::Same(Some(Earlier { resource_id, answer })),
+                Claimed::Different => Taken::Different,
+            })
+        })
+    }
+}
+
+/// Begins an operation in its own transaction, before anything else is written there. `resource_id`
+/// was drawn before the unit; `bound` is what the body asks for.
+///
+/// # Errors
+/// The store's fault; the unit then rolls back.
+pub async fn begin(tx: &mut Tx, attempt: &Attempt, resource_id: &str, bound: &Bound) -> Result<Begun, Fault> {
+    let asked = &attempt.asked;
+    if let Some(token) = &asked.caller.one_time {
+        return begin_with_token(tx, attempt, token, (resource_id, bound)).await;
+    }
+    let claimed =
+        claim(tx, &asked.key, &attempt.fingerprint, resource_id, asked.now, asked.expires_at).await?;
+    Ok(match claimed {
+        Claimed::Fresh => Begun::Fresh,
+        Claimed::Same { resource_id, answer } => earlier(Earlier { resource_id, answer }),
+        Claimed::Different => Begun::Refused(Refusal::new(
+            Class::Unprocessable,
+            "idempotency_key_reused",
+            "This Idempotency-Key was used for another request.",
+        )),
+    })
+}
+
+async fn begin_with_token(
+    tx: &mut Tx,
+    attempt: &Attempt,
+    token: &OneTime,
+    (resource_id, bound): (&str, &Bound),
+) -> Result<Begun, Fault> {
+    let asked = &attempt.asked;
+    let operation = AskedOperation {
+        method: &asked.method,
+        uri: &asked.uri,
+        money: bound.money.as_ref(),
+        entity_id: bound.entity_id.as_deref(),
+    };
+    let mut spent = SpentTokens { tx: &mut *tx, attempt, resource_id };
+    Ok(match redeem(&mut spent, token, &operation, &attempt.fingerprint).await? {
+        Redeemed::Fresh => Begun::Fresh,
+        Redeemed::Repeat(found) => earlier(found),
+        Redeemed::Running => Begun::Refused(still_running()),
+        Redeemed::Expired => {
+            Begun::Refused(Refusal::new(Class::Unauthorized, "invalid_token", "The token has expired."))
+        }
+        Redeemed::Mismatch(part) => {
+            let detail = format!("The token is for another operation: {part} differs. It is spent now.");
+            let answer = attempt.recorded(Class::Forbidden, "operation_mismatch", &detail);
+            record_answer(tx, &asked.key, &answer).await?;
+            Begun::Answered(answer)
+        }
+        Redeemed::AlreadyUsed => {
+            alert(tx, attempt, token).await?;
+            Begun::Answered(attempt.recorded(
+                Class::Unauthorized,
+                "token_already_used",
+                "The token was used for another request.",
+            ))
+        }
+    })
+}
+
+fn earlier(found: Earlier) -> Begun {
+    match found.answer {
+        Some(answer) => Begun::Answered(answer),
+        None => Begun::Running { resource_id: found.resource_id },
+    }
+}
+
+/// Tells the partner, once for each token, that somebody tried it for a second operation.
+async fn alert(tx: &mut Tx, attempt: &Attempt, token: &OneTime) -> Result<(), Fault> {
+    let asked = &attempt.asked;
+    if !remember_once(tx, "token_alert", &token.issuer, &token.jti, asked.expires_at).await? {
+        return Ok(());
+    }
+    let event = NewEvent {
+        event_id: asked.alert_id.clone(),
+        partner_id: asked.caller.partner_id.clone(),
+        kind: "user_token.replayed",
+        occurred_at: asked.now,
+        data: json!({
+            "client_id": asked.caller.client_id,
+            "sub": asked.caller.sub,
+            "token_hash": sha256_b64(token.jti.as_bytes()),
+            "reason_code": "token_already_used",
+        }),
+    };
+    insert_events(tx, &[event]).await
+}
+
+/// Ends an operation: stores the answer that every repeat of the request gets.
+///
+/// # Errors
+/// The store's fault; the unit then rolls back.
+pub async fn finish(tx: &mut Tx, attempt: &Attempt, answer: &StoredAnswer) -> Result<(), Fault> {
+    record_answer(tx, &attempt.asked.key, answer).await.map(drop)
+}
+
+/// The response that a stored answer stands for. The same answer makes the same response.
+pub fn reply(answer: StoredAnswer) -> Response {
+    let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let refused = status.is_client_error() || status.is_server_error();
+    let content_type = if refused { "application/problem+json" } else { "application/json" };
+    let mut response = (status, answer.body).into_response();
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if status == StatusCode::UNAUTHORIZED {
+        headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer error=\"invalid_token\""));
+    }
+    response
+}
+
+/// The claim of a request without a one-time token.
+///
+/// # Errors
+/// 400 when the header is missing, repeated, too long or not visible ASCII.
+fn idempotency_claim(parts: &Parts, caller: &Caller) -> Result<ClaimKey, Problem> {
+    let mut values = parts.headers.get_all("idempotency-key").iter();
+    let (Some(value), None) = (values.next(), values.next()) else {
+        return Err(bad_request("idempotency_key_required", "Send exactly one Idempotency-Key header."));
+    };
+    let key = value.to_str().unwrap_or_default();
+    let visible = key.bytes().all(|byte| byte.is_ascii_graphic());
+    if key.is_empty() || key.len() > KEY_BYTES_MAX || !visible {
+        return Err(bad_request(
+            "idempotency_key_invalid",
+            "An Idempotency-Key is 1 to 255 visible ASCII characters.",
+        ));
+    }
+    let path = parts.extensions.get::<axum::extract::MatchedPath>().map_or("", |path| path.as_str());
+    Ok(ClaimKey {
+        kind: "idempotency",
+        owner: format!("{}|{}|{}", caller.partner_id, caller.client_id, caller.sub),
+        key: key.to_owned(),
+        route: format!("{} {path}", parts.method),
+    })
+}
+
+impl FromRequestParts<App> for Asked {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Response> {
+        let caller = Caller::from_request_parts(parts, app).await.map_err(IntoResponse::into_response)?;
+        let target = TargetUri::from_request_parts(parts, app).await.map_err(IntoResponse::into_response)?;
+        let now = app.platform.clock.now();
+        let (key, expires_at) = match &caller.one_time {
+            Some(token) => (
+                ClaimKey {
+                    kind: "one_time",
+                    owner: token.issuer.clone(),
+                    key: token.jti.clone(),
+                    route: String::new(),
+                },
+                token.expires_at.plus(TOKEN_ANSWER_S),
+            ),
+            None => (
+                idempotency_claim(parts, &caller).map_err(IntoResponse::into_response)?,
+                now.plus(app.config.idempotency_key_ttl_s),
+            ),
+        };
+        Ok(Self {
+            key,
+            caller,
+            method: parts.method.as_str().to_owned(),
+            uri: target.to_string(),
+            now,
+            expires_at,
+            error_id: ErrorId::current(),
+            alert_id: app.platform.new_id("evt"),
+        })
+    }
+}
+
+impl FromRequestParts<App> for Attempt {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Response> {
+        let asked = Asked::from_request_parts(parts, app).await?;
+        let RawBody(body) =
+            RawBody::from_request_parts(parts, app).await.map_err(IntoResponse::into_response)?;
+        Ok(asked.over(app, &body))
+    }
+}

@@ -1,0 +1,132 @@
+//! The complete list of paths, and the layers before them: the chassis' gate (limits, request ids,
+//! target URI), then CORS, then the guard, then the handler.
+
+mod customers;
+mod entities;
+mod events;
+mod fiat_ins;
+mod page;
+mod reviews;
+mod transfers;
+mod webhooks;
+mod well_known;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::routing::get;
+use chassis::http::{HttpOptions, Problem, layered};
+use guard::cors::CorsLayer;
+use guard::{Guard, Requirements, Settings, Setup};
+use http::StatusCode;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{ComponentsBuilder, InfoBuilder, OpenApi, OpenApiBuilder, SecurityRequirement};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_swagger_ui::{Config as DocsConfig, SwaggerUi};
+
+use crate::app::App;
+use crate::auth::{NonceMemory, facts, render};
+
+/// Routes outside the document, which anybody may read.
+const PUBLIC: [&str; 4] = ["/openapi.json", "/docs", "/docs/", "/docs/{*rest}"];
+
+/// The OpenAPI document says something the guard cannot enforce; one sentence for each operation.
+#[derive(Debug, thiserror::Error)]
+#[error("the OpenAPI document: {}", .0.join("; "))]
+pub struct BadDocument(pub Vec<String>);
+
+/// Every documented operation. A new family adds its `routes()` here.
+fn documented() -> OpenApiRouter<App> {
+    OpenApiRouter::with_openapi(about())
+        .merge(well_known::routes())
+        .merge(customers::routes())
+        .merge(entities::routes())
+        .merge(transfers::routes())
+        .merge(crate::dialects::pti::routes())
+        .merge(fiat_ins::routes())
+        .merge(reviews::routes())
+        .merge(webhooks::routes())
+        .merge(events::routes())
+}
+
+/// The OpenAPI 3.1 document of the service.
+pub fn openapi() -> OpenApi {
+    documented().split_for_parts().1
+}
+
+/// Everything the public listener answers, behind all its layers.
+///
+/// # Errors
+/// [`BadDocument`] when an operation lacks an extension that the guard needs.
+pub fn router(app: &App) -> Result<Router, BadDocument> {
+    let (routes, document) = documented().split_for_parts();
+    let value = serde_json::to_value(&document).map_err(|error| BadDocument(vec![error.to_string()]))?;
+    let mut requirements = Requirements::from_openapi(&value).map_err(BadDocument)?;
+    for path in PUBLIC {
+        requirements = requirements.with_public(path);
+    }
+    let guard = guard(app, requirements);
+    let docs = SwaggerUi::new("/docs").config(DocsConfig::from("/openapi.json"));
+    let routes = routes
+        .route("/openapi.json", get(move || std::future::ready(json_document(value.to_string().into()))))
+        .merge(docs)
+        // Set before the layers, so that a preflight reaches them on a path without OPTIONS.
+        .method_not_allowed_fallback(wrong_method)
+        .with_state(app.clone())
+        .layer(guard.layer())
+        .layer(CorsLayer::new(&guard));
+    let options = HttpOptions::new("resource-api", app.config.origins());
+    Ok(layered(routes, options, &app.platform))
+}
+
+fn guard(app: &App, requirements: Requirements) -> Guard {
+    let clock = Arc::clone(&app.platform.clock);
+    Guard::new(Setup {
+        settings: Settings {
+            issuer: app.config.issuer.to_string(),
+            audience: app.config.resource.to_string(),
+            metadata_url: format!("{}{}", app.config.resource, guard::metadata::PATH),
+        },
+        requirements,
+        keys: Arc::clone(&app.issuer_keys),
+        standing: Arc::new(app.directory.clone()),
+        replay: Arc::new(NonceMemory::new(app.db.clone())),
+        now: Arc::new(move || clock.now()),
+        facts,
+        render,
+    })
+}
+
+fn about() -> OpenApi {
+    let bearer = HttpBuilder::new()
+        .scheme(HttpAuthScheme::Bearer)
+        .bearer_format("JWT")
+        .description(Some("An access token of the authorization server (RFC 6750, RFC 9068)."))
+        .build();
+    OpenApiBuilder::new()
+        .info(
+            InfoBuilder::new()
+                .title("Countersign resource API")
+                .version(env!("CARGO_PKG_VERSION"))
+                .description(Some(
+                    "Customers and KYC, entities, fiat-ins, transfers. Each operation names the scopes it needs \
+                     (`x-scopes`), the kinds of token it takes (`x-token-kinds`) and whether it needs an \
+                     `Idempotency-Key` or a one-time token (`x-idempotent`).",
+                )),
+        )
+        .components(Some(ComponentsBuilder::new().security_scheme("bearer", SecurityScheme::Http(bearer)).build()))
+        .security(Some([SecurityRequirement::new("bearer", Vec::<String>::new())]))
+        .build()
+}
+
+async fn wrong_method() -> Problem {
+    let detail = "The path exists; the header Allow lists the methods it answers to.";
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail)
+}
+
+/// A JSON document that was rendered before, for five minutes in anybody's cache.
+pub(crate) fn json_document(text: Arc<str>) -> impl axum::response::IntoResponse {
+    let headers = [(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "public, max-age=300")];
+    (headers, axum::body::Bytes::copy_from_slice(text.as_bytes()))
+}

@@ -1,0 +1,61 @@
+//! What anybody may read about this service: the protected-resource metadata (RFC 9728) and its own
+//! public keys (RFC 7517).
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::IntoResponse;
+use guard::metadata::ProtectedResource;
+use keys::token::scopes;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::json_document;
+use crate::app::App;
+
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(metadata)).routes(routes!(jwks))
+}
+
+/// The protected-resource metadata (RFC 9728).
+#[utoipa::path(
+    get,
+    path = "/.well-known/oauth-protected-resource",
+    tag = "metadata",
+    responses((status = 200, description = "Issuer, scopes and how tokens are presented", content_type = "application/json")),
+    security(()),
+    extensions(
+        ("x-scopes" = json!([])),
+        ("x-token-kinds" = json!([])),
+        ("x-idempotent" = json!(false))
+    )
+)]
+async fn metadata(State(app): State<App>) -> impl IntoResponse {
+    let resource = app.config.resource.to_string();
+    let issuer = app.config.issuer.to_string();
+    let text = ProtectedResource {
+        resource: &resource,
+        authorization_server: &issuer,
+        scopes: scopes::RESOURCE_API.iter().map(|scope| scope.name).collect(),
+        signing_algorithms: vec!["ES256", "EdDSA"],
+    }
+    .render();
+    json_document(Arc::from(text))
+}
+
+/// The service's own public keys (RFC 7517 §5), with which its reports and call-backs are signed.
+#[utoipa::path(
+    get,
+    path = "/.well-known/jwks.json",
+    tag = "metadata",
+    responses((status = 200, description = "A JWK set", content_type = "application/json")),
+    security(()),
+    extensions(
+        ("x-scopes" = json!([])),
+        ("x-token-kinds" = json!([])),
+        ("x-idempotent" = json!(false))
+    )
+)]
+async fn jwks(State(app): State<App>) -> impl IntoResponse {
+    json_document(app.keyring.jwks())
+}

@@ -1,0 +1,277 @@
+//! [`start`]: from a configuration to a running service.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chassis::config::read_secret_file;
+use chassis::db::{DatabaseUrl, Db, DbOptions, Fault};
+use chassis::fetch::{FetchPolicy, Fetcher};
+use chassis::http::{ServeOptions, serve};
+use chassis::keyring::KeyRing;
+use chassis::lease::run_leased;
+use chassis::ops::{self, Readiness};
+use chassis::outbox::Outbox;
+use chassis::shutdown::Shutdown;
+use chassis::sweeper::Sweeper;
+use chassis::{Platform, while_doing};
+use guard::jwks::KeyCache;
+use ipnet::IpNet;
+use keys::ring::RingPolicy;
+use keys::seal::{MasterKey, MasterKeys};
+use keys::{Algorithm, SigningKey, b64, strict_json};
+use secrecy::{ExposeSecret, SecretString};
+use tokio::net::TcpListener;
+
+use crate::app::{App, Parts};
+use crate::auth::{AuthzClient, AuthzSetup, JwksSource};
+use crate::config::Config;
+use crate::crypto::vault::Vault;
+use crate::directory::{Directory, poller};
+use crate::gateway::HttpGateway;
+use crate::http::{BadDocument, router};
+use crate::migrations::MIGRATIONS;
+use crate::operations::fiat_ins::recovery;
+
+/// Largest answer of the authorization server: a directory snapshot.
+const AUTHZ_BODY_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// How often the issuer's key set is fetched anew, so that a withdrawn key is forgotten.
+const KEYS_REFRESH: Duration = Duration::from_secs(240);
+
+/// The sockets the service answers on, already bound.
+#[derive(Debug, Default)]
+pub struct Listeners {
+    /// For callers.
+    pub public: Vec<TcpListener>,
+    /// For probes and metrics.
+    pub ops: Vec<TcpListener>,
+    /// Further routes of the ops listener; `dev` adds its inbox and sink.
+    pub ops_routes: axum::Router,
+}
+
+/// A service that runs until its shutdown is triggered.
+pub struct Running {
+    /// Its state, for tests and for commands in the same process.
+    pub app: App,
+}
+
+impl Running {
+    /// Closes the database. Call it after the shutdown has finished.
+    pub async fn close(self) {
+        self.app.db.close().await;
+    }
+}
+
+/// Why the service did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A secret or a certificate cannot be used; the text names the key of the configuration.
+    #[error("{0}")]
+    Config(String),
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] Fault),
+    /// The routes and their document do not fit the guard.
+    #[error(transparent)]
+    Document(#[from] BadDocument),
+}
+
+/// Opens the database and brings its tables up to date.
+///
+/// # Errors
+/// When the URL is none, the database cannot be opened, or its tables are newer or changed.
+pub async fn open_database(config: &Config) -> Result<Db, StartError> {
+    let url: DatabaseUrl = config
+        .database_url
+        .expose_secret()
+        .parse()
+        .map_err(|error| StartError::Config(format!("database_url: {error}")))?;
+    let db = Db::open(&url, &DbOptions::default()).await?;
+    db.migrate("chassis", chassis::MIGRATIONS).await?;
+    db.migrate("resource-api", MIGRATIONS).await?;
+    Ok(db)
+}
+
+/// Starts the service: database, keys, directory, background tasks, listeners. It answers when this
+/// returns; `/readyz` turns 200 once there is a directory snapshot.
+///
+/// # Errors
+/// [`StartError`]; nothing is left running.
+pub async fn start(
+    config: Config,
+    listeners: Listeners,
+    platform: Platform,
+    shutdown: Shutdown,
+) -> Result<Running, StartError> {
+    let app = open(config, platform).await?;
+    let public = router(&app)?;
+    spawn_tasks(&app, &shutdown);
+    let ops = ops::router(readiness(&app)).merge(listeners.ops_routes);
+    shutdown
+        .spawn("resource-api", serve(listeners.public, public, ServeOptions::default(), shutdown.clone()));
+    shutdown.spawn("resource-api ops", serve(listeners.ops, ops, ServeOptions::default(), shutdown.clone()));
+    Ok(Running { app })
+}
+
+/// Puts the state together, without listeners and background tasks.
+///
+/// # Errors
+/// [`StartError`]
+pub async fn open(config: Config, platform: Platform) -> Result<App, StartError> {
+    let master = Arc::new(master_keys(&config)?);
+    let key = client_key(&config)?;
+    let authorities = authorities(&config)?;
+    let db = open_database(&config).await?;
+    let keyring = KeyRing::open(
+        db.clone(),
+        platform.clone(),
+        MasterKeys::clone(&master),
+        Algorithm::Es256,
+        ring_policy(),
+    )
+    .await?;
+    let gateway_fetcher =
+        fetcher(&platform, &config.gateway.networks, &authorities, FetchPolicy::default().body_bytes_max);
+    let gateway = Arc::new(HttpGateway::new(gateway_fetcher, config.gateway.clone()));
+    let fetcher =
+        fetcher(&platform, &config.webhook_networks, &authorities, FetchPolicy::default().body_bytes_max);
+    let authz_fetcher = fetcher_to_authz(&platform, &config, &authorities);
+    let authz = AuthzClient::new(AuthzSetup {
+        issuer: config.issuer.to_string(),
+        base: config.authz_base().clone(),
+        client_id: config.client.client_id.clone(),
+        key,
+        fetcher: authz_fetcher.clone(),
+        platform: platform.clone(),
+    });
+    let jwks_url = authz.jwks_url().map_err(|error| StartError::Config(format!("issuer: {error}")))?;
+    Ok(App::new(Parts {
+        directory: Directory::new(db.clone()),
+        issuer_keys: Arc::new(KeyCache::new(Arc::new(JwksSource::new(authz_fetcher, jwks_url)))),
+        authz,
+        outbox: Outbox::new(db.clone(), platform.clone(), Arc::clone(&master), fetcher.clone()),
+        fingerprint_key: master.mac_key("request fingerprint"),
+        vault: Vault::new(MasterKeys::clone(&master)),
+        cursor_key: master.mac_key("list cursor"),
+        status_token_key: master.mac_key("status token"),
+        limits: Arc::new(config.monitoring.clone()),
+        gateway,
+        keyring,
+        master,
+        fetcher,
+        db,
+        platform,
+        config,
+    }))
+}
+
+fn spawn_tasks(app: &App, shutdown: &Shutdown) {
+    shutdown.spawn("key rotation", Arc::clone(&app.keyring).run_rotation(shutdown.clone()));
+    shutdown.spawn("outbox", app.outbox.clone().run(shutdown.clone()));
+    shutdown.spawn("directory follower", app.directory.clone().follow(shutdown.clone()));
+    shutdown.spawn("issuer keys", refresh_issuer_keys(app.clone(), shutdown.clone()));
+    shutdown.spawn("charge recovery", recovery::run(app.clone(), shutdown.clone()));
+    shutdown.spawn("sweeper", Sweeper::new(app.db.clone(), app.platform.clone()).run(shutdown.clone()));
+    shutdown.spawn("kyc", crate::kyc::run(app.clone(), shutdown.clone()));
+    let (polling, until) = (app.clone(), shutdown.clone());
+    let poller =
+        run_leased(app.db.clone(), app.platform.clone(), "directory_poller", shutdown.clone(), move |_| {
+            let (directory, authz) = (polling.directory.clone(), polling.authz.clone());
+            Box::pin(poller::run(directory, authz, polling.platform.clone(), until.clone()))
+        });
+    shutdown.spawn("directory poller", poller);
+}
+
+/// Asks at once, so that the first token need not wait, and then every few minutes.
+async fn refresh_issuer_keys(app: App, shutdown: Shutdown) {
+    loop {
+        let pause = match app.issuer_keys.refresh(app.platform.now()).await {
+            Ok(()) => KEYS_REFRESH,
+            Err(failure) => {
+                tracing::warn!(%failure, "the issuer's keys were not refreshed");
+                Duration::from_secs(5)
+            }
+        };
+        tokio::select! {
+            () = shutdown.triggered() => return,
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+}
+
+fn readiness(app: &App) -> Readiness {
+    let readiness = Readiness::new();
+    let db = app.db.clone();
+    readiness.add("database", move || {
+        let db = db.clone();
+        Box::pin(async move {
+            let read = db.read(|tx| Box::pin(crate::directory::store::find_state(tx))).await;
+            read.map(drop).map_err(|fault| fault.to_string())
+        })
+    });
+    let directory = app.directory.clone();
+    readiness.add("directory", move || {
+        let loaded = directory.snapshot().is_some();
+        Box::pin(std::future::ready(if loaded { Ok(()) } else { Err("no snapshot yet".to_owned()) }))
+    });
+    readiness
+}
+
+fn ring_policy() -> RingPolicy {
+    RingPolicy { jwks_max_age_s: 300, rotation_s: 90 * 86_400, token_ttl_max_s: 86_400, skew_s: 10 }
+}
+
+fn fetcher(
+    platform: &Platform,
+    networks: &[IpNet],
+    authorities_pem: &[u8],
+    body_bytes_max: usize,
+) -> Fetcher {
+    Fetcher::new(FetchPolicy {
+        allow_loopback_http: platform.development,
+        allow_networks: networks.to_vec(),
+        extra_authorities_pem: authorities_pem.to_vec(),
+        body_bytes_max,
+        ..FetchPolicy::default()
+    })
+}
+
+fn fetcher_to_authz(platform: &Platform, config: &Config, authorities_pem: &[u8]) -> Fetcher {
+    fetcher(platform, &config.authz_networks, authorities_pem, AUTHZ_BODY_BYTES_MAX)
+}
+
+/// A secret that stands in the configuration or in a file beside it.
+fn secret(
+    inline: Option<&SecretString>,
+    file: Option<&Path>,
+    name: &str,
+) -> Result<SecretString, StartError> {
+    match (inline, file) {
+        (Some(secret), None) => Ok(secret.clone()),
+        (None, Some(path)) => {
+            read_secret_file(path).map_err(|problem| StartError::Config(format!("{name}_file: {problem}")))
+        }
+        _ => Err(StartError::Config(format!("{name}: set it or {name}_file, and not both"))),
+    }
+}
+
+fn master_keys(config: &Config) -> Result<MasterKeys, StartError> {
+    let text = secret(config.master_key.as_ref(), config.master_key_file.as_deref(), "master_key")?;
+    let bytes = b64::decode(text.expose_secret()).ok().and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
+    let bytes = bytes.ok_or_else(|| StartError::Config("master_key: 32 bytes, base64url".to_owned()))?;
+    Ok(MasterKeys::new(MasterKey::new(bytes), Vec::new()))
+}
+
+fn client_key(config: &Config) -> Result<SigningKey, StartError> {
+    let client = &config.client;
+    let text = secret(client.private_jwk.as_ref(), client.private_jwk_file.as_deref(), "client.private_jwk")?;
+    let jwk = strict_json::parse(text.expose_secret().as_bytes()).ok();
+    jwk.and_then(|jwk| SigningKey::from_private_jwk(&jwk).ok())
+        .ok_or_else(|| StartError::Config("client.private_jwk: a private JWK".to_owned()))
+}
+
+fn authorities(config: &Config) -> Result<Vec<u8>, StartError> {
+    let Some(path) = &config.authorities_file else { return Ok(Vec::new()) };
+    let read = std::fs::read(path).map_err(while_doing("read authorities_file"));
+    read.map_err(|fault| StartError::Config(fault.to_string()))
+}
