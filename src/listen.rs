@@ -105,7 +105,9 @@ mod tests {
     async fn port_zero_gives_one_number_on_both_families() {
         let bound = Loopback::bind(LoopbackPort(0), "--authz-listen").await.expect("a free port");
         assert_ne!(bound.port, 0);
-        assert!(bound.sockets.iter().all(|socket| socket.local_addr().is_ok_and(|at| at.port() == bound.port)));
+        assert!(
+            bound.sockets.iter().all(|socket| socket.local_addr().is_ok_and(|at| at.port() == bound.port))
+        );
     }
 
     #[tokio::test]

@@ -29,6 +29,7 @@ use crate::config::Config;
 use crate::crypto::vault::Vault;
 use crate::directory::{Directory, poller};
 use crate::gateway::HttpGateway;
+use crate::http::well_known::render_metadata;
 use crate::http::{BadDocument, router};
 use crate::migrations::MIGRATIONS;
 use crate::operations::fiat_ins::recovery;
@@ -36,7 +37,7 @@ use crate::operations::fiat_ins::recovery;
 /// Largest answer of the authorization server: a directory snapshot.
 const AUTHZ_BODY_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// How often the issuer's key set is fetched anew, so that a withdrawn key is forgotten.
-const KEYS_REFRESH: Duration = Duration::from_secs(240);
+const KEYS_REFRESH: Duration = Duration::from_mins(4);
 
 /// The sockets the service answers on, already bound.
 #[derive(Debug, Default)]
@@ -148,6 +149,7 @@ pub async fn open(config: Config, platform: Platform) -> Result<App, StartError>
     Ok(App::new(Parts {
         directory: Directory::new(db.clone()),
         issuer_keys: Arc::new(KeyCache::new(Arc::new(JwksSource::new(authz_fetcher, jwks_url)))),
+        metadata: render_metadata(&config),
         authz,
         outbox: Outbox::new(db.clone(), platform.clone(), Arc::clone(&master), fetcher.clone()),
         fingerprint_key: master.mac_key("request fingerprint"),

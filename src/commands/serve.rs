@@ -23,7 +23,8 @@ const LOG_FILTER: &str = "info";
 /// Runs the authorization server until it is told to end.
 pub(super) async fn authz(file: &Path) -> anyhow::Result<ExitCode> {
     let config: authz::Config = read(file)?;
-    let shutdown = prepare()?;
+    let _log = telemetry::init(telemetry::Format::Json, LOG_FILTER)?;
+    let shutdown = Shutdown::on_signals()?;
     let listeners = authz::Listeners {
         public: bind(&config.listen, "listen").await?,
         ops: bind(&config.ops_listen, "ops_listen").await?,
@@ -36,7 +37,8 @@ pub(super) async fn authz(file: &Path) -> anyhow::Result<ExitCode> {
 /// Runs the payments API until it is told to end.
 pub(super) async fn resource_api(file: &Path) -> anyhow::Result<ExitCode> {
     let config: resource_api::config::Config = read(file)?;
-    let shutdown = prepare()?;
+    let _log = telemetry::init(telemetry::Format::Json, LOG_FILTER)?;
+    let shutdown = Shutdown::on_signals()?;
     let listeners = resource_api::Listeners {
         public: bind(&config.listen, "listen").await?,
         ops: bind(&config.ops_listen, "ops_listen").await?,
@@ -88,18 +90,15 @@ fn service_of(file: &Path) -> anyhow::Result<Service> {
     }
 }
 
-fn prepare() -> anyhow::Result<Shutdown> {
-    telemetry::init(telemetry::Format::Json, LOG_FILTER)?;
-    Ok(Shutdown::on_signals()?)
-}
-
 async fn bind(addresses: &[SocketAddr], key: &str) -> anyhow::Result<Vec<TcpListener>> {
     if addresses.is_empty() {
         bail!("{key}: at least one address to listen on, such as {key} = [\"127.0.0.1:8080\"]");
     }
     let mut sockets = Vec::new();
     for address in addresses {
-        sockets.push(TcpListener::bind(address).await.with_context(|| format!("{key}: cannot listen on {address}"))?);
+        sockets.push(
+            TcpListener::bind(address).await.with_context(|| format!("{key}: cannot listen on {address}"))?,
+        );
     }
     Ok(sockets)
 }

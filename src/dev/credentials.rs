@@ -77,9 +77,9 @@ impl Credentials {
     pub(crate) fn read(data_dir: &Path) -> anyhow::Result<Option<Self>> {
         let path = data_dir.join(FILE_NAME);
         match fs::read(&path) {
-            Ok(bytes) => serde_json::from_slice(&bytes)
-                .map(Some)
-                .with_context(|| format!("{} cannot be read; move the data directory away to start afresh", path.display())),
+            Ok(bytes) => serde_json::from_slice(&bytes).map(Some).with_context(|| {
+                format!("{} cannot be read; move the data directory away to start afresh", path.display())
+            }),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error).with_context(|| path.display().to_string()),
         }
@@ -96,14 +96,6 @@ impl Credentials {
             .iter()
             .find(|client| client.alias == alias)
             .with_context(|| format!("credentials.json has no client {alias}"))
-    }
-
-    /// The user with this alias.
-    pub(crate) fn user(&self, alias: &str) -> anyhow::Result<&User> {
-        self.users
-            .iter()
-            .find(|user| user.alias == alias)
-            .with_context(|| format!("credentials.json has no user {alias}"))
     }
 }
 

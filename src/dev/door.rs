@@ -14,7 +14,14 @@ use tower::ServiceExt;
 
 /// First path segments under `/v1` that belong to the authorization server (contract: its paths).
 const AUTHZ_RESOURCES: &[&str] = &[
-    "partners", "clients", "users", "processes", "user-tokens", "login-requests", "directory", "audit-events",
+    "partners",
+    "clients",
+    "users",
+    "processes",
+    "user-tokens",
+    "login-requests",
+    "directory",
+    "audit-events",
 ];
 
 /// The routers behind the door and which dialect paths each owns.
@@ -51,7 +58,8 @@ impl PathTemplate {
 /// The dialect paths of a service: those whose operations carry `x-dialect`.
 pub(crate) fn dialect_paths(openapi: &Value) -> Vec<PathTemplate> {
     let in_dialect = |item: &Value| {
-        item.as_object().is_some_and(|methods| methods.values().any(|operation| operation.get("x-dialect").is_some()))
+        item.as_object()
+            .is_some_and(|methods| methods.values().any(|operation| operation.get("x-dialect").is_some()))
     };
     openapi["paths"].as_object().map_or_else(Vec::new, |paths| {
         paths.iter().filter(|(_, item)| in_dialect(item)).map(|(path, _)| PathTemplate::parse(path)).collect()
@@ -106,7 +114,9 @@ mod tests {
     fn a_template_matches_whole_paths_only() {
         let template = PathTemplate::parse("/users/{userId}/wallets");
         assert!(template.matches("/users/u-1/wallets"));
-        for other in ["/users/u-1", "/users//wallets", "/users/u-1/wallets/", "/users/u-1/wallets/w", "/x/u-1/wallets"] {
+        for other in
+            ["/users/u-1", "/users//wallets", "/users/u-1/wallets/", "/users/u-1/wallets/w", "/x/u-1/wallets"]
+        {
             assert!(!template.matches(other), "{other}");
         }
     }

@@ -83,7 +83,7 @@ impl Sockets {
 /// # Errors
 /// When a port is taken, the data directory cannot be used, or a service does not start.
 pub(crate) async fn run(arguments: DevArguments) -> anyhow::Result<ExitCode> {
-    telemetry::init(telemetry::Format::Text, "warn")?;
+    let _log = telemetry::init(telemetry::Format::Text, "warn")?;
     prepare(&arguments.data_dir)?;
     let sockets = Sockets::bind(&arguments).await?;
     let shutdown = Shutdown::on_signals()?;
@@ -139,7 +139,8 @@ async fn start(data_dir: &Path, sockets: Sockets, shutdown: &Shutdown) -> anyhow
     let files = services::Files::in_directory(data_dir, &platform)?;
     let authz_config = services::authz_config(&credentials, &files)?;
     let file = seed::platform_file(&clients, &credentials.shop)?;
-    let applied = authz::apply::apply(&authz_config, &platform, &file).await.context("seed partners and clients")?;
+    let applied =
+        authz::apply::apply(&authz_config, &platform, &file).await.context("seed partners and clients")?;
     credentials.partners = seed::with_ids(&mut clients, &applied)?;
     credentials.clients = clients;
     // Kept before anything uses them: from here on a restart finds the same secrets.

@@ -54,7 +54,10 @@ fn seeds() -> Vec<Seed> {
         kind,
         scope: scope.to_owned(),
         from_shop: matches!(alias, "acme-signed" | "acme-backend" | "acme-spa" | "pti-backend"),
-        client_credentials: !matches!(alias, "acme-web" | "acme-app" | "acme-spa" | "acme-fapi" | "pti-backend"),
+        client_credentials: !matches!(
+            alias,
+            "acme-web" | "acme-app" | "acme-spa" | "acme-fapi" | "pti-backend"
+        ),
     };
     vec![
         seed("acme", "acme-backend", Kind::SecretBasic, &backend),
@@ -131,8 +134,9 @@ fn es256(platform: &Platform) -> anyhow::Result<Value> {
 fn method(kind: Kind) -> AuthMethod {
     match kind {
         Kind::SecretBasic => AuthMethod::ClientSecretBasic,
-        Kind::PrivateKeyJwt | Kind::Signed | Kind::Pti => AuthMethod::PrivateKeyJwt,
-        Kind::Public => AuthMethod::None,
+        Kind::PrivateKeyJwt | Kind::Signed => AuthMethod::PrivateKeyJwt,
+        // PTI's clients sign every request and never use the token endpoint.
+        Kind::Public | Kind::Pti => AuthMethod::None,
     }
 }
 
@@ -175,7 +179,7 @@ fn client_file(seed: &Seed, client: &Client, shop: &str) -> anyhow::Result<Clien
         Kind::Signed => file.profile = Profile::HttpSig,
         Kind::Pti => {
             file.profile = Profile::PtiJws;
-            file.signature_keys.clone_from(&file.assertion_keys);
+            file.signature_keys = std::mem::take(&mut file.assertion_keys);
         }
         Kind::SecretBasic | Kind::PrivateKeyJwt | Kind::Public => {}
     }
@@ -188,5 +192,9 @@ pub(crate) fn with_ids(clients: &mut [Client], applied: &Applied) -> anyhow::Res
         let known = applied.client(&client.partner, &client.alias).context("an applied client")?;
         client.client_id.clone_from(&known.id);
     }
-    Ok(applied.partners.iter().map(|known| Partner { id: known.id.clone(), alias: known.alias.clone() }).collect())
+    Ok(applied
+        .partners
+        .iter()
+        .map(|known| Partner { id: known.id.clone(), alias: known.alias.clone() })
+        .collect())
 }

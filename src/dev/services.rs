@@ -155,7 +155,8 @@ pub(crate) async fn start(
 }
 
 async fn sandbox_gateway(files: &Files, shutdown: &Shutdown) -> anyhow::Result<GatewayConfig> {
-    let options = SandboxOptions { record_file: Some(files.gateway_record.clone()), ..SandboxOptions::default() };
+    let options =
+        SandboxOptions { record_file: Some(files.gateway_record.clone()), ..SandboxOptions::default() };
     let sandbox = Sandbox::new(&options).context("the sandbox gateway's record")?;
     let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
     let url = format!("http://127.0.0.1:{}", listener.local_addr()?.port());

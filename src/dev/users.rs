@@ -26,15 +26,18 @@ pub(crate) async fn register(credentials: &mut Credentials, running: &Running) -
     let http = Http::new()?;
     let at_authz = token(&http, credentials, "users:write").await?;
     let at_resource = token(&http, credentials, "customers:write").await?;
-    let partner = credentials.partners.iter().find(|partner| partner.alias == PARTNER).context("the partner")?;
+    let partner =
+        credentials.partners.iter().find(|partner| partner.alias == PARTNER).context("the partner")?;
     let partner_id = partner.id.clone();
     let mut users = Vec::new();
     for (alias, level, disabled) in USERS {
         let url = format!("{}/v1/users", credentials.issuer);
-        let user = post(&http, Call::post_json(&url, &json!({ "external_id": alias }))?.bearer(&at_authz)?).await?;
+        let user =
+            post(&http, Call::post_json(&url, &json!({ "external_id": alias }))?.bearer(&at_authz)?).await?;
         let sub = user["sub"].as_str().context("sub")?.to_owned();
         if *disabled {
-            post(&http, Call::post_json(&format!("{url}/{sub}/disable"), &json!({}))?.bearer(&at_authz)?).await?;
+            post(&http, Call::post_json(&format!("{url}/{sub}/disable"), &json!({}))?.bearer(&at_authz)?)
+                .await?;
         } else {
             customer(&http, credentials, &at_resource, alias).await?;
             verified(app, &partner_id, alias, *level).await?;
@@ -76,14 +79,17 @@ async fn customer(http: &Http, credentials: &Credentials, token: &str, alias: &s
 
 /// Raises the user's KYC level by a decision, unless it has it.
 async fn verified(app: &App, partner_id: &str, external_id: &str, level: i64) -> anyhow::Result<()> {
-    let (decision_id, event_id, now) = (app.platform.new_id("kyd"), app.platform.new_id("evt"), app.platform.now());
+    let (decision_id, event_id, now) =
+        (app.platform.new_id("kyd"), app.platform.new_id("evt"), app.platform.now());
     let (partner_id, external_id) = (partner_id.to_owned(), external_id.to_owned());
     app.db
         .write(move |tx| {
             let (partner_id, external_id) = (partner_id.clone(), external_id.clone());
             let (decision_id, event_id) = (decision_id.clone(), event_id.clone());
             Box::pin(async move {
-                let Some(customer) = find_by_external_id(tx, &partner_id, &external_id).await? else { return Ok(()) };
+                let Some(customer) = find_by_external_id(tx, &partner_id, &external_id).await? else {
+                    return Ok(());
+                };
                 if customer.kyc_level >= level {
                     return Ok(());
                 }
@@ -107,7 +113,7 @@ async fn verified(app: &App, partner_id: &str, external_id: &str, level: i64) ->
 async fn deliver_to_sink(app: &App, partner_id: &str, sink: &str) -> anyhow::Result<()> {
     let new = app
         .outbox
-        .prepare_endpoint(partner_id, sink, &[])
+        .prepare_endpoint(partner_id, sink, Vec::new())
         .await
         .map_err(|refused| anyhow::anyhow!("the webhook sink: {refused:?}"))?;
     let (partner_id, sink) = (partner_id.to_owned(), sink.to_owned());

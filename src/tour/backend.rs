@@ -68,7 +68,8 @@ impl Backend {
     /// A token bound to one operation of one user.
     pub(crate) async fn user_token(&self, asked: &Value) -> anyhow::Result<String> {
         let token = self.client_token("user_tokens:write").await?;
-        let call = Call::post_json(&format!("{}/v1/user-tokens", self.credentials.issuer), asked)?.bearer(&token)?;
+        let call =
+            Call::post_json(&format!("{}/v1/user-tokens", self.credentials.issuer), asked)?.bearer(&token)?;
         let answer = self.http.expect(201, &self.sign(call)?).await?;
         text(&answer, "access_token")
     }
@@ -108,7 +109,8 @@ impl Backend {
     /// The next verified webhook of this kind about this order.
     pub(crate) async fn webhook(&self, kind: &str, fiat_in_id: &str) -> anyhow::Result<Value> {
         let wanted = |event: &Value| event["type"] == kind && event["data"]["fiat_in_id"] == fiat_in_id;
-        let event = self.webhooks.next(&self.webhook_key, wanted).await.with_context(|| format!("webhook {kind}"))?;
+        let event =
+            self.webhooks.next(&self.webhook_key, wanted).await.with_context(|| format!("webhook {kind}"))?;
         print::note(&format!("webhook {event}"));
         Ok(event)
     }
@@ -135,5 +137,8 @@ pub(crate) fn random_text() -> String {
 
 /// A string member of an answer.
 pub(crate) fn text(answer: &Value, member: &str) -> anyhow::Result<String> {
-    answer[member].as_str().map(str::to_owned).with_context(|| format!("the answer has no {member}: {answer}"))
+    answer[member]
+        .as_str()
+        .map(str::to_owned)
+        .with_context(|| format!("the answer has no {member}: {answer}"))
 }

@@ -16,8 +16,14 @@ const SIGNATURE_TAG: &str = "countersign-request";
 const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 const ASSERTION_LIFE_S: i64 = 60;
 /// Headers that are shown when they are sent.
-const SHOWN_HEADERS: &[&str] =
-    &["authorization", "idempotency-key", "signature-input", "x-pti-token", "x-pti-signature", "x-pti-client-id"];
+const SHOWN_HEADERS: &[&str] = &[
+    "authorization",
+    "idempotency-key",
+    "signature-input",
+    "x-pti-token",
+    "x-pti-signature",
+    "x-pti-client-id",
+];
 
 /// One request, built step by step.
 #[derive(Clone)]
@@ -41,12 +47,18 @@ impl Call {
     }
 
     pub(crate) fn post_json(url: &str, body: &Value) -> anyhow::Result<Self> {
-        let call = Self { method: "POST", url: url.to_owned(), headers: HeaderMap::new(), body: serde_json::to_vec(body)? };
+        let call = Self {
+            method: "POST",
+            url: url.to_owned(),
+            headers: HeaderMap::new(),
+            body: serde_json::to_vec(body)?,
+        };
         call.header("content-type", "application/json")
     }
 
     pub(crate) fn post_form(url: &str, fields: &[(&str, &str)]) -> anyhow::Result<Self> {
-        let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish().into_bytes();
+        let body =
+            url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish().into_bytes();
         let call = Self { method: "POST", url: url.to_owned(), headers: HeaderMap::new(), body };
         call.header("content-type", "application/x-www-form-urlencoded")
     }
@@ -146,7 +158,12 @@ impl Http {
 }
 
 /// The client assertion of `private_key_jwt` (RFC 7523 §3), with the issuer as its audience.
-pub(crate) fn client_assertion(client: &Client, issuer: &str, now: UnixSeconds, jti: &str) -> anyhow::Result<String> {
+pub(crate) fn client_assertion(
+    client: &Client,
+    issuer: &str,
+    now: UnixSeconds,
+    jti: &str,
+) -> anyhow::Result<String> {
     let key = assertion_key(client)?;
     let claims = json!({
         "iss": client.client_id, "sub": client.client_id, "aud": issuer, "jti": jti,
@@ -178,7 +195,8 @@ fn held_key(jwk: Option<&Value>, alias: &str, member: &str) -> anyhow::Result<Si
 /// `Authorization: Basic` of RFC 6749 §2.3.1.
 pub(crate) fn basic(client: &Client) -> anyhow::Result<String> {
     use base64::Engine;
-    let secret = client.client_secret.as_deref().with_context(|| format!("{} has no secret", client.alias))?;
+    let secret =
+        client.client_secret.as_deref().with_context(|| format!("{} has no secret", client.alias))?;
     let encode = |text: &str| url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
     let pair = format!("{}:{}", encode(&client.client_id), encode(secret));
     Ok(format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair)))

@@ -37,7 +37,11 @@ pub(crate) fn payment(customer: &Customer, amount: i64, payment_token: &str) -> 
 }
 
 /// Steps 1 and 2: the backend asks for a token for exactly this payment.
-pub(crate) async fn one_time_token(backend: &Backend, customer: &Customer, amount: i64) -> anyhow::Result<String> {
+pub(crate) async fn one_time_token(
+    backend: &Backend,
+    customer: &Customer,
+    amount: i64,
+) -> anyhow::Result<String> {
     let asked = json!({
         "external_id": customer.external_id,
         "method": "POST",
@@ -55,21 +59,25 @@ pub(crate) fn app_call(backend: &Backend, token: &str, body: &Value) -> anyhow::
 
 /// Walks the eleven steps.
 pub(crate) async fn eleven_steps(backend: &mut Backend) -> anyhow::Result<Paid> {
-    print::chapter("A fiat-in of 100.00 EUR in eleven steps");
+    print::chapter("A fiat-in of 40.00 EUR in eleven steps");
     print::step("0", "once per customer: register under the partner's own id, open a wallet");
     let customer = backend.customer_with_wallet("ada").await?;
     print::step("1-2", "the backend asks authz for a token for this one payment, and gets it");
-    let token = one_time_token(backend, &customer, 10_000).await?;
+    let token = one_time_token(backend, &customer, 4_000).await?;
     print::held("typ operation+jwt: no scope, one method, one address, one amount, one wallet");
     print::step("3-4", "the token goes to the customer's app; the customer fills the partner's form");
     print::step("5", "the app sends the payment itself");
-    let body = payment(&customer, 10_000, "tok_success");
+    let body = payment(&customer, 4_000, "tok_success");
     let answer = backend.http.send(&app_call(backend, &token, &body)?).await?;
     ensure!(answer.status == 201 && answer.body["state"] == "completed", "the payment did not complete");
     print::step("6-10", "inside: token spent, personal data sealed, monitoring, gateway, ledger");
-    let wallet = backend.get(&format!("{}/v1/entities/{}", backend.credentials.resource, customer.entity_id)).await?;
-    ensure!(wallet.pointer("/balances/available") == Some(&json!(10_000)), "the wallet was not credited: {wallet}");
-    print::held("the wallet holds 10000 minor units");
+    let wallet =
+        backend.get(&format!("{}/v1/entities/{}", backend.credentials.resource, customer.entity_id)).await?;
+    ensure!(
+        wallet.pointer("/balances/available") == Some(&json!(4_000)),
+        "the wallet was not credited: {wallet}"
+    );
+    print::held("the wallet holds 4000 minor units");
     print::step("11", "the webhook, signed, without personal data");
     let event = backend.webhook("fiat_in.completed", &text(&answer.body, "id")?).await?;
     no_personal_data(&event)?;
@@ -90,7 +98,7 @@ pub(crate) async fn again(backend: &Backend, paid: &Paid) -> anyhow::Result<()> 
     ensure!(answer["code"] == "token_already_used", "the refusal has another code");
     let wallet = format!("{}/v1/entities/{}", backend.credentials.resource, paid.customer.entity_id);
     let wallet = backend.get(&wallet).await?;
-    ensure!(wallet.pointer("/balances/available") == Some(&json!(10_000)), "money moved: {wallet}");
+    ensure!(wallet.pointer("/balances/available") == Some(&json!(4_000)), "money moved: {wallet}");
     print::held("refused, and the wallet is as it was");
     Ok(())
 }

@@ -53,9 +53,9 @@ fn shorten_strings(value: &Value) -> Value {
     match value {
         Value::String(text) => Value::String(shortened(text)),
         Value::Array(items) => Value::Array(items.iter().map(shorten_strings).collect()),
-        Value::Object(members) => {
-            Value::Object(members.iter().map(|(name, value)| (name.clone(), shorten_strings(value))).collect())
-        }
+        Value::Object(members) => Value::Object(
+            members.iter().map(|(name, value)| (name.clone(), shorten_strings(value))).collect(),
+        ),
         other => other.clone(),
     }
 }

@@ -43,7 +43,11 @@ impl Receiver {
     }
 
     /// The next event that `wanted` accepts, verified with the endpoint's public key; others are verified and passed over.
-    pub(crate) async fn next(&self, public_key: &str, wanted: impl Fn(&Value) -> bool) -> anyhow::Result<Value> {
+    pub(crate) async fn next(
+        &self,
+        public_key: &str,
+        wanted: impl Fn(&Value) -> bool,
+    ) -> anyhow::Result<Value> {
         let mut deliveries = self.deliveries.lock().await;
         let search = async {
             loop {
@@ -58,8 +62,13 @@ impl Receiver {
     }
 }
 
-async fn receive(State(sender): State<Arc<mpsc::Sender<Delivery>>>, headers: HeaderMap, body: Bytes) -> StatusCode {
-    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
+async fn receive(
+    State(sender): State<Arc<mpsc::Sender<Delivery>>>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> StatusCode {
+    let text =
+        |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
     let delivery = Delivery {
         id: text("webhook-id"),
         timestamp: text("webhook-timestamp"),

@@ -54,7 +54,7 @@ pub(crate) async fn reviewed(backend: &mut Backend) -> anyhow::Result<()> {
 
 /// A fiat-in by the backend itself, with its client token and an `Idempotency-Key`.
 fn backend_order(backend: &Backend, customer_id: &str, mut body: serde_json::Value) -> anyhow::Result<Call> {
-    body["customer_id"] = json!(customer_id);
+    body["customer"] = json!(customer_id);
     backend.own_post(&format!("{}/v1/fiat-ins", backend.credentials.resource), &body)
 }
 

@@ -28,18 +28,18 @@ pub(crate) async fn kyc_and_transfer(backend: &mut Backend, paid: &Paid) -> anyh
     ensure!(profile["level"] == 1, "the level was not computed: {profile}");
     print::held("level 1: name, e-mail, address and birth date are there");
 
-    print::chapter("A transfer of 25.00 EUR to another customer's wallet");
+    print::chapter("A transfer of 15.00 EUR to another customer's wallet");
     let other = backend.customer_with_wallet("edsger").await?;
     let transfer = json!({
         "mode": "fast", "source": paid.customer.entity_id, "destination": other.entity_id,
-        "money": { "amount": 2_500, "currency": "EUR" }, "client_reference": format!("gift-{}", other.external_id),
+        "money": { "amount": 1_500, "currency": "EUR" }, "client_reference": format!("gift-{}", other.external_id),
     });
     let answer = backend.post(201, &format!("{base}/v1/transfers"), &transfer).await?;
     ensure!(answer["state"] == "completed", "the transfer did not complete: {answer}");
-    for (entity, balance) in [(&paid.customer.entity_id, 7_500), (&other.entity_id, 2_500)] {
+    for (entity, balance) in [(&paid.customer.entity_id, 2_500), (&other.entity_id, 1_500)] {
         let wallet = backend.get(&format!("{base}/v1/entities/{entity}")).await?;
         ensure!(wallet.pointer("/balances/available") == Some(&json!(balance)), "another balance: {wallet}");
     }
-    print::held("75.00 EUR here, 25.00 EUR there, and nothing in between");
+    print::held("25.00 EUR here, 15.00 EUR there, and nothing in between");
     Ok(())
 }

@@ -1,0 +1,75 @@
+//! The complete list of paths, and what stands in front of them.
+
+pub(crate) mod bearer;
+pub(crate) mod client_auth;
+mod clients;
+mod directory;
+pub(crate) mod discovery;
+mod jwks;
+mod openapi;
+mod partners;
+mod signed;
+pub(crate) mod throttle;
+mod token;
+mod user_tokens;
+mod users;
+
+use axum::{Router, middleware, response::Redirect, routing::get};
+use chassis::http::{HttpOptions, layered};
+use utoipa::OpenApi;
+use utoipa_axum::{router::OpenApiRouter, routes};
+use utoipa_swagger_ui::SwaggerUi;
+
+use crate::{
+    app::App,
+    dialects::pti,
+    http::bearer::{Gatekeeper, Requirements},
+};
+
+/// The service's name in metrics and log lines.
+pub(crate) const SERVICE: &str = "authz";
+
+/// Every path of the public listener, behind the gate.
+///
+/// What a management path demands of its caller stands in its OpenAPI extensions (`x-scopes`, `x-token-kinds`,
+/// `x-signed`) and is enforced from there, so the document cannot differ from the service.
+pub fn router(app: &App) -> Router {
+    let (routes, document) = documented().split_for_parts();
+    let gatekeeper = Gatekeeper::new(app.clone(), Requirements::from_document(&document));
+    let guarded = routes.route_layer(middleware::from_fn_with_state(gatekeeper, bearer::admit));
+    let open = Router::new()
+        .merge(SwaggerUi::new("/docs").url("/openapi.json", document))
+        .route("/", get(|| async { Redirect::to("/docs/") }));
+    let options = HttpOptions::new(SERVICE, app.config.origins());
+    layered(guarded.with_state(app.clone()).merge(open), options, &app.platform)
+}
+
+/// The OpenAPI 3.1 document of the service.
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    documented().split_for_parts().1
+}
+
+fn documented() -> OpenApiRouter<App> {
+    OpenApiRouter::with_openapi(openapi::Document::openapi())
+        .routes(routes!(discovery::openid_configuration))
+        .routes(routes!(discovery::oauth_authorization_server))
+        .routes(routes!(jwks::jwks))
+        .routes(routes!(token::token))
+        .routes(routes!(users::register))
+        .routes(routes!(users::find))
+        .routes(routes!(users::disable))
+        .routes(routes!(users::enable))
+        .routes(routes!(user_tokens::issue))
+        .routes(routes!(partners::create, partners::list))
+        .routes(routes!(partners::find))
+        .routes(routes!(partners::disable))
+        .routes(routes!(partners::enable))
+        .routes(routes!(clients::create, clients::list))
+        .routes(routes!(clients::find))
+        .routes(routes!(clients::disable))
+        .routes(routes!(clients::enable))
+        .routes(routes!(clients::rotate_secret))
+        .routes(routes!(directory::read))
+        .routes(routes!(pti::user_token))
+        .routes(routes!(pti::jwt))
+}

@@ -1,0 +1,219 @@
+//! Starting the service: database, keys, cache, background tasks, listeners.
+
+use std::sync::Arc;
+
+use chassis::{
+    Db, DbOptions, Fault, Platform,
+    config::{Checked, read_secret_file},
+    http::{ServeOptions, serve},
+    keyring::KeyRing,
+    ops::{self, Readiness},
+    shutdown::Shutdown,
+    sweeper::Sweeper,
+};
+use keys::{
+    b64,
+    ring::RingPolicy,
+    seal::{MasterKey, MasterKeys},
+    token::SKEW_S,
+};
+use secrecy::{ExposeSecret, SecretString};
+use tokio::net::TcpListener;
+
+use crate::{
+    app::{App, State},
+    config::{ACCESS_TOKEN_TTL_S_MAX, Config},
+    crypto::secret::SecretMacs,
+    directory::{self, DirectoryHead},
+    domain::audience::Audiences,
+    http::{self, discovery::Documents, throttle::Throttle},
+    migrations::migrate,
+    registry::Registry,
+};
+
+/// Bound sockets, so that the caller chooses ports and knows them before the service answers.
+#[derive(Debug, Default)]
+pub struct Listeners {
+    /// For everybody.
+    pub public: Vec<TcpListener>,
+    /// For probes and metrics.
+    pub ops: Vec<TcpListener>,
+    /// Further routes of the ops listener; `dev` adds its inbox and sink.
+    pub ops_routes: axum::Router,
+}
+
+/// A service that answers. It ends with the [`Shutdown`] that it was started with.
+#[derive(Clone)]
+pub struct Running {
+    app: App,
+    readiness: Readiness,
+}
+
+impl Running {
+    /// Whether every readiness check holds now.
+    pub async fn is_ready(&self) -> bool {
+        self.readiness.check().await.iter().all(|check| check.ready)
+    }
+
+    /// The service's database, for counters of a benchmark.
+    pub fn db(&self) -> &Db {
+        &self.app.db
+    }
+
+    /// The shared state, for [`crate::apply::apply_to`] on the running service.
+    pub fn app(&self) -> &App {
+        &self.app
+    }
+}
+
+/// Why the service does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration is not acceptable: every problem.
+    #[error("the configuration has problems: {}", .0.join("; "))]
+    Config(Vec<String>),
+    /// The database or a key failed.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
+impl Config {
+    /// The master keys that the configuration names.
+    ///
+    /// # Errors
+    /// [`StartError::Config`] when the file cannot be read or the text is not 32 bytes in base64url.
+    pub fn master_keys(&self) -> Result<MasterKeys, StartError> {
+        let problem = |text: String| StartError::Config(vec![text]);
+        let text: SecretString = match (&self.master_key, &self.master_key_file) {
+            (Some(text), None) => text.clone(),
+            (None, Some(path)) => {
+                read_secret_file(path).map_err(|why| problem(format!("master_key_file: {why}")))?
+            }
+            _ => return Err(problem("master_key, master_key_file: set exactly one of them".to_owned())),
+        };
+        let bytes = b64::decode(text.expose_secret()).ok().and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
+        let bytes = bytes.ok_or_else(|| problem("master_key: 32 bytes in base64url".to_owned()))?;
+        Ok(MasterKeys::new(MasterKey::new(bytes), Vec::new()))
+    }
+
+    /// Opens the database that the configuration names, with its tables up to date.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn open_database(&self) -> Result<Db, StartError> {
+        let url = self.database_url.expose_secret().parse();
+        let url = url.map_err(|bad| StartError::Config(vec![format!("database_url: {bad}")]))?;
+        let db = Db::open(&url, &DbOptions::default()).await?;
+        migrate(&db).await?;
+        Ok(db)
+    }
+
+    fn ring_policy(&self) -> RingPolicy {
+        RingPolicy {
+            jwks_max_age_s: self.jwks_max_age_s,
+            rotation_s: self.key_rotation_s,
+            token_ttl_max_s: ACCESS_TOKEN_TTL_S_MAX,
+            skew_s: SKEW_S,
+        }
+    }
+}
+
+/// Starts the service on sockets that are bound already, and returns once it answers. Background tasks belong to
+/// `shutdown`.
+///
+/// # Errors
+/// [`StartError`]: a configuration with problems, a database that does not answer or is newer than this program, a
+/// key that cannot be opened.
+pub async fn start(
+    config: Config,
+    listeners: Listeners,
+    platform: Platform,
+    shutdown: Shutdown,
+) -> Result<Running, StartError> {
+    let mut problems = config.problems();
+    problems.extend(insecure(&config, &platform));
+    if !problems.is_empty() {
+        return Err(StartError::Config(problems));
+    }
+    let app = open(config, platform).await?;
+    let readiness = readiness(&app);
+    directory::spawn(&app, &shutdown);
+    let (keys, ending) = (Arc::clone(&app.keys), shutdown.clone());
+    shutdown.spawn("key rotation", async move { keys.run_rotation(ending).await });
+    let sweeper = Sweeper::new(app.db.clone(), app.platform.clone());
+    let sweeper = sweeper.table("directory_event", "expires_at_s", "event_id");
+    let ending = shutdown.clone();
+    shutdown.spawn("sweeper", async move { sweeper.run(ending).await });
+    let (public, probes) = (http::router(&app), ops::router(readiness.clone()).merge(listeners.ops_routes));
+    let ending = shutdown.clone();
+    shutdown.spawn("public listener", async move {
+        serve(listeners.public, public, ServeOptions::default(), ending).await;
+    });
+    let ending = shutdown.clone();
+    shutdown.spawn("ops listener", async move {
+        serve(listeners.ops, probes, ServeOptions::default(), ending).await;
+    });
+    Ok(Running { app, readiness })
+}
+
+/// The shared state on an open, migrated database.
+async fn open(config: Config, platform: Platform) -> Result<App, StartError> {
+    let master = config.master_keys()?;
+    let db = config.open_database().await?;
+    let (algorithm, policy) = (config.signing_algorithm, config.ring_policy());
+    let keys = KeyRing::open(db.clone(), platform.clone(), master.clone(), algorithm, policy).await?;
+    let (registry, head) = Registry::load(&db).await?;
+    Ok(App::new(State {
+        secrets: SecretMacs::new(&master),
+        audiences: Audiences {
+            issuer: config.issuer.to_string(),
+            resource_api: config.resource_api.to_string(),
+        },
+        token_endpoint: format!("{}/oauth2/token", config.issuer),
+        operation_origins: config.operation_origins(),
+        documents: Documents::new(&config),
+        directory: DirectoryHead::at(head),
+        throttle: Throttle::default(),
+        config,
+        db,
+        platform,
+        keys,
+        registry,
+    }))
+}
+
+/// Origins without TLS are for a developer's own machine.
+fn insecure(config: &Config, platform: &Platform) -> Vec<String> {
+    let allowed =
+        |origin: &chassis::http::Origin| origin.is_https() || (platform.development && origin.is_loopback());
+    let named = [("issuer", &config.issuer), ("resource_api", &config.resource_api)].into_iter();
+    let public = config.public_origins.iter().map(|origin| ("public_origins", origin));
+    let operations = config.operation_origins.iter().map(|origin| ("operation_origins", origin));
+    named
+        .chain(public)
+        .chain(operations)
+        .filter(|(_, origin)| !allowed(origin))
+        .map(|(key, origin)| format!("{key}: {origin} must be https"))
+        .collect()
+}
+
+/// Ready means: migrated, database reachable, signing key loaded.
+fn readiness(app: &App) -> Readiness {
+    let readiness = Readiness::new();
+    readiness.flag("migrated").set(true);
+    let db = app.db.clone();
+    readiness.add("database", move || {
+        let db = db.clone();
+        Box::pin(async move {
+            let read = db.read(|tx| Box::pin(crate::store::directory::head(tx))).await;
+            read.map(drop).map_err(|_| "does not answer".to_owned())
+        })
+    });
+    let keys = Arc::clone(&app.keys);
+    readiness.add("signing_key", move || {
+        let active = keys.active();
+        let held = keys.verifying(active.kid()).map(drop).ok_or_else(|| "none is active".to_owned());
+        Box::pin(std::future::ready(held))
+    });
+    readiness
+}
