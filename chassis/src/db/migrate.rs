@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use keys::digest::sha256_b64;
 use sqlx::raw_sql;
+use tokio::time::{Instant, sleep};
 
 use super::Db;
-use super::fault::{Fault, while_doing};
+use super::fault::{Fault, Kind, while_doing};
 use super::tx::Tx;
 use super::unit::{Terms, Verdict};
 use crate::on;
@@ -57,9 +58,20 @@ impl Db {
     pub async fn migrate(&self, set: &'static str, steps: &'static [Migration]) -> Result<(), Fault> {
         self.create_migration_table().await?;
         let terms = Terms { may_undo: false, limit: LIMIT };
-        while self.submit(move |tx| Box::pin(apply_next(tx, set, steps)), terms, |_| Verdict::Commit).await? {
+        let deadline = Instant::now() + LIMIT;
+        loop {
+            let step =
+                self.submit(move |tx| Box::pin(apply_next(tx, set, steps)), terms, |_| Verdict::Commit);
+            match step.await {
+                Ok(true) => {}
+                Ok(false) => return Ok(()),
+                // Another process migrates the same SQLite file.
+                Err(fault) if fault.kind() == Kind::Busy && Instant::now() < deadline => {
+                    sleep(Duration::from_millis(50)).await;
+                }
+                Err(fault) => return Err(fault),
+            }
         }
-        Ok(())
     }
 
     /// Of racing first starts on `PostgreSQL` some see a half-made table and fail; then it is there.
@@ -76,7 +88,7 @@ impl Db {
             if create().await.is_ok() {
                 return Ok(());
             }
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            sleep(Duration::from_millis(50)).await;
         }
         create().await
     }

@@ -8,18 +8,19 @@ mod batch;
 mod fault;
 mod migrate;
 mod postgres;
+mod readers;
 mod sqlite;
 mod tx;
 mod unit;
 mod url;
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use futures_util::future::BoxFuture;
-use sqlx::{PgPool, SqlitePool};
-use tokio::sync::{Semaphore, mpsc};
+use sqlx::PgPool;
+use tokio::sync::{Semaphore, TryAcquireError, mpsc};
 use tokio::task::JoinHandle;
 
 pub use self::batch::Batch;
@@ -30,6 +31,8 @@ pub use self::unit::Outcome;
 pub use self::url::{BadDatabaseUrl, DatabaseUrl, DbOptions, Engine};
 
 use self::fault::Kind;
+use self::readers::Readers;
+use self::tx::Counter;
 use self::unit::{Ask, Terms, Unit, Verdict};
 
 /// An open database. Cheap to clone; all clones share its connections.
@@ -39,11 +42,11 @@ pub struct Db(Arc<Inner>);
 struct Inner {
     backend: Backend,
     options: DbOptions,
-    statements: Arc<AtomicU64>,
+    statements: Counter,
 }
 
 enum Backend {
-    Sqlite { door: RwLock<Option<Door>>, readers: SqlitePool },
+    Sqlite { door: RwLock<Option<Door>>, readers: Box<Readers> },
     Postgres { pool: PgPool, places: Arc<Semaphore> },
 }
 
@@ -65,7 +68,7 @@ impl Db {
     /// # Errors
     /// When the file cannot be opened or the server does not answer.
     pub async fn open(url: &DatabaseUrl, options: &DbOptions) -> Result<Self, Fault> {
-        let statements = Arc::new(AtomicU64::new(0));
+        let statements = Counter::default();
         let backend = match url.engine() {
             Engine::Sqlite => {
                 let path = url.path();
@@ -74,7 +77,7 @@ impl Db {
                 let door = Door { queue, writer: tokio::spawn(writer.run(waiting)) };
                 Backend::Sqlite {
                     door: RwLock::new(Some(door)),
-                    readers: sqlite::open_readers(&path, options),
+                    readers: Box::new(Readers::new(&path, options, Arc::clone(&statements))),
                 }
             }
             Engine::Postgres => Backend::Postgres {
@@ -107,22 +110,13 @@ impl Db {
         F: for<'t> FnOnce(&'t mut Tx) -> BoxFuture<'t, Result<T, Fault>> + Send + 'static,
         T: Send + 'static,
     {
-        let statements = Arc::clone(&self.0.statements);
         let reading = async {
-            let mut tx = match &self.0.backend {
-                Backend::Sqlite { readers, .. } => {
-                    let begun = readers.begin().await.map_err(while_doing("begin a read"))?;
-                    Tx::reader(begun, statements)
-                }
+            match &self.0.backend {
+                Backend::Sqlite { readers, .. } => readers.read(work).await,
                 Backend::Postgres { pool, .. } => {
-                    let begun =
-                        postgres::begin(pool, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
-                    Tx::postgres(begun, statements)
+                    postgres::read(pool, Arc::clone(&self.0.statements), work).await
                 }
-            };
-            let value = work(&mut tx).await?;
-            tx.commit().await.map_err(while_doing("end a read"))?;
-            Ok(value)
+            }
         };
         match tokio::time::timeout(self.0.options.read_limit, reading).await {
             Ok(ending) => ending,
@@ -174,7 +168,12 @@ impl Db {
                 }
                 readers.close().await;
             }
-            Backend::Postgres { pool, .. } => pool.close().await,
+            Backend::Postgres { pool, places } => {
+                let all = u32::try_from(self.0.options.queue_max).unwrap_or(u32::MAX);
+                drop(places.acquire_many(all).await);
+                places.close();
+                pool.close().await;
+            }
         }
     }
 
@@ -191,16 +190,18 @@ impl Db {
 
     fn enqueue(&self, unit: Box<dyn Unit>) -> Result<(), Fault> {
         let full = || Fault::of(Kind::Full, "write: too many units are waiting");
+        let closed = || Fault::of(Kind::Closed, "write: the database is closed");
         match &self.0.backend {
             Backend::Sqlite { door, .. } => {
                 let door = door.read().unwrap_or_else(PoisonError::into_inner);
-                let Some(door) = &*door else {
-                    return Err(Fault::of(Kind::Closed, "write: the database is closed"));
-                };
+                let door = door.as_ref().ok_or_else(closed)?;
                 door.queue.try_send(unit).map_err(|_| full())
             }
             Backend::Postgres { pool, places } => {
-                let place = Arc::clone(places).try_acquire_owned().map_err(|_| full())?;
+                let place = Arc::clone(places).try_acquire_owned().map_err(|refused| match refused {
+                    TryAcquireError::NoPermits => full(),
+                    TryAcquireError::Closed => closed(),
+                })?;
                 let settled = postgres::settle(pool.clone(), unit, Arc::clone(&self.0.statements));
                 tokio::spawn(async move {
                     settled.await;

@@ -1,16 +1,16 @@
 //! The `PostgreSQL` side: pooled transactions, READ COMMITTED; the server groups commits by itself.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use sqlx::pool::PoolOptions;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions, PgPool, Postgres, Transaction};
 use tokio::time::sleep;
 
 use super::fault::{Fault, Kind, while_doing};
-use super::tx::Tx;
+use super::tx::{Counter, PostgresTx, Tx};
 use super::unit::{Unit, Verdict, attempt};
 use super::url::{DatabaseUrl, DbOptions};
 
@@ -56,7 +56,7 @@ pub(crate) async fn begin(
 
 /// Runs a unit to its end and answers its caller. Runs in a task of its own, so that a unit that began is
 /// finished even if its caller left.
-pub(crate) async fn settle(pool: PgPool, mut unit: Box<dyn Unit>, statements: Arc<AtomicU64>) {
+pub(crate) async fn settle(pool: PgPool, mut unit: Box<dyn Unit>, statements: Counter) {
     for run in 1..=RUNS_MAX {
         let begun = begin(&pool, "BEGIN ISOLATION LEVEL READ COMMITTED").await;
         if unit.is_abandoned() {
@@ -80,12 +80,26 @@ pub(crate) async fn settle(pool: PgPool, mut unit: Box<dyn Unit>, statements: Ar
 async fn run_once(
     transaction: Transaction<'static, Postgres>,
     unit: &mut dyn Unit,
-    statements: &Arc<AtomicU64>,
+    statements: &Counter,
 ) -> Result<(), Fault> {
-    let mut tx = Tx::postgres(transaction, Arc::clone(statements));
-    match attempt(unit, &mut tx).await? {
-        Verdict::Commit => tx.commit().await.map_err(while_doing("commit a unit")),
+    let mut tx = Tx::Postgres(PostgresTx::new(transaction, Arc::clone(statements)));
+    match (attempt(unit, &mut tx).await?, tx) {
+        (Verdict::Commit, Tx::Postgres(held)) => held.commit().await.map_err(while_doing("commit a unit")),
         // Dropping a transaction rolls it back.
-        Verdict::Undo => Ok(()),
+        _ => Ok(()),
     }
+}
+
+/// Runs a read in one state of the database.
+pub(crate) async fn read<T, F>(pool: &PgPool, statements: Counter, work: F) -> Result<T, Fault>
+where
+    F: for<'t> FnOnce(&'t mut Tx) -> BoxFuture<'t, Result<T, Fault>>,
+{
+    let transaction = begin(pool, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
+    let mut tx = Tx::Postgres(PostgresTx::new(transaction, statements));
+    let value = work(&mut tx).await?;
+    if let Tx::Postgres(held) = tx {
+        held.commit().await.map_err(while_doing("end a read"))?;
+    }
+    Ok(value)
 }

@@ -6,17 +6,15 @@ use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use sqlx::pool::PoolOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
-use sqlx::{ConnectOptions, Connection, SqliteConnection, SqlitePool};
+use sqlx::{ConnectOptions, Connection, SqliteConnection};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 
 use super::fault::{Fault, Kind, while_doing};
-use super::tx::Tx;
+use super::tx::{Counter, Tx};
 use super::unit::{Unit, Verdict, attempt};
 use super::url::DbOptions;
 
@@ -25,7 +23,7 @@ pub(crate) type Queue = mpsc::Receiver<Box<dyn Unit>>;
 
 /// How a file is opened. The page caches are small because two services of several connections each share a
 /// machine; `synchronous = FULL` because an acknowledged commit must survive a power cut.
-fn connect_options(path: &Path, options: &DbOptions) -> SqliteConnectOptions {
+pub(crate) fn connect_options(path: &Path, options: &DbOptions) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .filename(path)
         .journal_mode(SqliteJournalMode::Wal)
@@ -45,23 +43,12 @@ fn create(path: &Path) -> Result<(), Fault> {
     opened.map(drop).map_err(while_doing("create the SQLite file"))
 }
 
-/// Opens the readers, which must follow the writer: it makes the file.
-pub(crate) fn open_readers(path: &Path, options: &DbOptions) -> SqlitePool {
-    PoolOptions::new()
-        .max_connections(options.readers)
-        .acquire_timeout(options.wait_limit)
-        .idle_timeout(None)
-        .max_lifetime(None)
-        .test_before_acquire(false)
-        .connect_lazy_with(connect_options(path, options).read_only(true))
-}
-
 /// The one task that writes.
 pub(crate) struct Writer {
     tx: Tx,
     connect: SqliteConnectOptions,
     options: DbOptions,
-    statements: Arc<AtomicU64>,
+    statements: Counter,
     /// The connection may be inside a transaction that could not be ended: open another before going on.
     broken: bool,
 }
@@ -76,11 +63,7 @@ struct Group {
 impl Writer {
     /// Opens the file, creating it if absent. Several processes may do so at once: changing to WAL needs the
     /// file alone for a moment, so a busy file is tried again.
-    pub(crate) async fn open(
-        path: &Path,
-        options: &DbOptions,
-        statements: Arc<AtomicU64>,
-    ) -> Result<Self, Fault> {
+    pub(crate) async fn open(path: &Path, options: &DbOptions, statements: Counter) -> Result<Self, Fault> {
         create(path)?;
         let connect = connect_options(path, options);
         let deadline = Instant::now() + Duration::from_secs(10);
@@ -88,7 +71,7 @@ impl Writer {
             match SqliteConnection::connect_with(&connect).await.map_err(while_doing("open the SQLite file"))
             {
                 Ok(connection) => {
-                    let tx = Tx::writer(connection, Arc::clone(&statements));
+                    let tx = Tx::sqlite(connection, Arc::clone(&statements));
                     return Ok(Self { tx, connect, options: options.clone(), statements, broken: false });
                 }
                 Err(fault) if fault.kind() == Kind::Busy && Instant::now() < deadline => {
@@ -169,7 +152,7 @@ impl Writer {
         if self.broken {
             let opened = SqliteConnection::connect_with(&self.connect).await;
             let connection = opened.map_err(while_doing("open the SQLite file again"))?;
-            self.tx = Tx::writer(connection, Arc::clone(&self.statements));
+            self.tx = Tx::sqlite(connection, Arc::clone(&self.statements));
             self.broken = false;
         }
         let began = self.execute("BEGIN IMMEDIATE", "begin a group").await;

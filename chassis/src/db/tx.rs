@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use sqlx::{PgConnection, Postgres, Sqlite, SqliteConnection, Transaction};
+use sqlx::{PgConnection, Postgres, SqliteConnection, Transaction};
 
 use super::url::Engine;
 
@@ -19,22 +19,19 @@ pub enum Tx {
     Postgres(PostgresTx),
 }
 
-/// The SQLite half of [`Tx`].
+/// Counts statements; shared by all transactions of a database.
+pub(crate) type Counter = Arc<AtomicU64>;
+
+/// The SQLite half of [`Tx`]. Who made it begins and ends the transaction by statements.
 pub struct SqliteTx {
-    held: Held,
-    statements: Arc<AtomicU64>,
+    connection: SqliteConnection,
+    statements: Counter,
 }
 
 /// The `PostgreSQL` half of [`Tx`].
 pub struct PostgresTx {
     transaction: Transaction<'static, Postgres>,
-    statements: Arc<AtomicU64>,
-}
-
-/// Who began the transaction: the writer keeps one connection for ever and begins and ends by itself.
-enum Held {
-    Writer(SqliteConnection),
-    Reader(Transaction<'static, Sqlite>),
+    statements: Counter,
 }
 
 impl Tx {
@@ -46,25 +43,8 @@ impl Tx {
         }
     }
 
-    pub(crate) fn writer(connection: SqliteConnection, statements: Arc<AtomicU64>) -> Self {
-        Self::Sqlite(SqliteTx { held: Held::Writer(connection), statements })
-    }
-
-    pub(crate) fn reader(transaction: Transaction<'static, Sqlite>, statements: Arc<AtomicU64>) -> Self {
-        Self::Sqlite(SqliteTx { held: Held::Reader(transaction), statements })
-    }
-
-    pub(crate) fn postgres(transaction: Transaction<'static, Postgres>, statements: Arc<AtomicU64>) -> Self {
-        Self::Postgres(PostgresTx { transaction, statements })
-    }
-
-    /// Commits a transaction that came from a pool. The SQLite writer commits its own.
-    pub(crate) async fn commit(self) -> Result<(), sqlx::Error> {
-        match self {
-            Self::Sqlite(SqliteTx { held: Held::Reader(transaction), .. }) => transaction.commit().await,
-            Self::Sqlite(SqliteTx { held: Held::Writer(_), .. }) => Ok(()),
-            Self::Postgres(held) => held.transaction.commit().await,
-        }
+    pub(crate) fn sqlite(connection: SqliteConnection, statements: Counter) -> Self {
+        Self::Sqlite(SqliteTx { connection, statements })
     }
 }
 
@@ -72,19 +52,28 @@ impl SqliteTx {
     /// The connection, for one statement. Used by [`on!`](crate::on).
     pub fn connection(&mut self) -> &mut SqliteConnection {
         self.statements.fetch_add(1, Ordering::Relaxed);
-        self.uncounted()
+        &mut self.connection
     }
 
     /// The connection, for what is not a unit's own statement.
     pub(crate) fn uncounted(&mut self) -> &mut SqliteConnection {
-        match &mut self.held {
-            Held::Writer(connection) => connection,
-            Held::Reader(transaction) => transaction,
-        }
+        &mut self.connection
+    }
+
+    pub(crate) fn into_connection(self) -> SqliteConnection {
+        self.connection
     }
 }
 
 impl PostgresTx {
+    pub(crate) fn new(transaction: Transaction<'static, Postgres>, statements: Counter) -> Self {
+        Self { transaction, statements }
+    }
+
+    pub(crate) async fn commit(self) -> Result<(), sqlx::Error> {
+        self.transaction.commit().await
+    }
+
     /// The connection, for one statement. Used by [`on!`](crate::on).
     pub fn connection(&mut self) -> &mut PgConnection {
         self.statements.fetch_add(1, Ordering::Relaxed);

@@ -5,6 +5,7 @@
 
 mod batch;
 mod claims;
+mod faults;
 mod groups;
 mod keyring;
 mod leases;

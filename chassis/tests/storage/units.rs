@@ -205,13 +205,18 @@ async fn a_closed_database_refuses_and_has_served_what_waited() {
             tokio::spawn(async move {
                 db.write(move |tx| {
                     let id = id.clone();
-                    Box::pin(async move { insert_note(tx, &id).await })
+                    Box::pin(async move {
+                        sleep(Duration::from_millis(10)).await;
+                        insert_note(tx, &id).await
+                    })
                 })
                 .await
             })
         });
-        assert!(join_all(writes).await.into_iter().all(|written| written.unwrap().is_ok()));
+        let writes: Vec<_> = writes.collect();
+        sleep(Duration::from_millis(5)).await; // they are queued, and the first has begun
         db.close().await;
+        assert!(join_all(writes).await.into_iter().all(|written| written.unwrap().is_ok()));
         let refused = db.write(|tx| Box::pin(insert_note(tx, "late"))).await;
         assert!(refused.unwrap_err().is_retryable());
         let again = database.open().await;
