@@ -1,0 +1,16 @@
+//! The service over HTTP, in process, on both databases.
+
+#![allow(clippy::unwrap_used, reason = "a test stops at what it cannot go on from")]
+
+mod apply;
+mod assertions;
+mod directory;
+mod documents;
+mod management;
+mod matrix;
+mod platform;
+mod pti;
+mod token;
+mod user_tokens;
+mod users;
+mod world;
