@@ -3,6 +3,7 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
+use axum::body::Bytes;
 use chassis::Platform;
 use chassis::db::Db;
 use chassis::fetch::Fetcher;
@@ -41,6 +42,8 @@ pub struct Parts {
     pub directory: Directory,
     /// The authorization server's published keys.
     pub issuer_keys: Arc<KeyCache>,
+    /// The protected-resource metadata (RFC 9728), rendered.
+    pub metadata: Bytes,
     /// Calls to the authorization server.
     pub authz: AuthzClient,
     /// Events and webhooks.

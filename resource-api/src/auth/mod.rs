@@ -20,11 +20,13 @@
 //!
 //! [`reply`] turns the stored answer into the response, byte for byte the same each time.
 
+mod attempt;
 mod authz_client;
 mod once;
 mod surroundings;
 
+pub use attempt::reply;
 pub use authz_client::{AuthzClient, AuthzSetup, AuthzUnavailable, RegisterFault, RegisteredUser};
 pub use guard::{Caller, Presented, TokenClient};
-pub use once::{Asked, Attempt, Begun, Bound, begin, finish, reply, still_running};
+pub use once::{Asked, Attempt, Begun, Bound, begin, finish, still_running};
 pub(crate) use surroundings::{JwksSource, NonceMemory, facts, render};

@@ -9,17 +9,19 @@ mod page;
 mod reviews;
 mod transfers;
 mod webhooks;
-mod well_known;
+pub(crate) mod well_known;
 
 use std::sync::Arc;
 
 use axum::Router;
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::body::Bytes;
+use axum::response::IntoResponse;
 use axum::routing::get;
 use chassis::http::{HttpOptions, Problem, layered};
 use guard::cors::CorsLayer;
 use guard::{Guard, Requirements, Settings, Setup};
 use http::StatusCode;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{ComponentsBuilder, InfoBuilder, OpenApi, OpenApiBuilder, SecurityRequirement};
 use utoipa_axum::router::OpenApiRouter;
@@ -66,10 +68,11 @@ pub fn router(app: &App) -> Result<Router, BadDocument> {
     for path in PUBLIC {
         requirements = requirements.with_public(path);
     }
+    let rendered = Bytes::from(value.to_string());
     let guard = guard(app, requirements);
     let docs = SwaggerUi::new("/docs").config(DocsConfig::from("/openapi.json"));
     let routes = routes
-        .route("/openapi.json", get(move || std::future::ready(json_document(value.to_string().into()))))
+        .route("/openapi.json", get(move || std::future::ready(json_document(rendered.clone()))))
         .merge(docs)
         // Set before the layers, so that a preflight reaches them on a path without OPTIONS.
         .method_not_allowed_fallback(wrong_method)
@@ -126,7 +129,6 @@ async fn wrong_method() -> Problem {
 }
 
 /// A JSON document that was rendered before, for five minutes in anybody's cache.
-pub(crate) fn json_document(text: Arc<str>) -> impl axum::response::IntoResponse {
-    let headers = [(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "public, max-age=300")];
-    (headers, axum::body::Bytes::copy_from_slice(text.as_bytes()))
+fn json_document(text: Bytes) -> impl IntoResponse {
+    ([(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "public, max-age=300")], text)
 }

@@ -1,8 +1,7 @@
 //! What anybody may read about this service: the protected-resource metadata (RFC 9728) and its own
 //! public keys (RFC 7517).
 
-use std::sync::Arc;
-
+use axum::body::Bytes;
 use axum::extract::State;
 use axum::response::IntoResponse;
 use guard::metadata::ProtectedResource;
@@ -12,6 +11,7 @@ use utoipa_axum::routes;
 
 use super::json_document;
 use crate::app::App;
+use crate::config::Config;
 
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(metadata)).routes(routes!(jwks))
@@ -31,16 +31,18 @@ pub(super) fn routes() -> OpenApiRouter<App> {
     )
 )]
 async fn metadata(State(app): State<App>) -> impl IntoResponse {
-    let resource = app.config.resource.to_string();
-    let issuer = app.config.issuer.to_string();
-    let text = ProtectedResource {
-        resource: &resource,
-        authorization_server: &issuer,
+    json_document(app.metadata.clone())
+}
+
+/// The document, rendered once.
+pub(crate) fn render_metadata(config: &Config) -> Bytes {
+    let document = ProtectedResource {
+        resource: config.resource.as_str(),
+        authorization_server: config.issuer.as_str(),
         scopes: scopes::RESOURCE_API.iter().map(|scope| scope.name).collect(),
         signing_algorithms: vec!["ES256", "EdDSA"],
-    }
-    .render();
-    json_document(Arc::from(text))
+    };
+    Bytes::from(document.render())
 }
 
 /// The service's own public keys (RFC 7517 §5), with which its reports and call-backs are signed.
@@ -57,5 +59,5 @@ async fn metadata(State(app): State<App>) -> impl IntoResponse {
     )
 )]
 async fn jwks(State(app): State<App>) -> impl IntoResponse {
-    json_document(app.keyring.jwks())
+    json_document(Bytes::copy_from_slice(app.keyring.jwks().as_bytes()))
 }
