@@ -1,0 +1,3 @@
+//! Sealing and opening; keys come from the master key the service was started with.
+
+pub mod vault;

@@ -1,0 +1,98 @@
+//! Identity checks: reading the profile, deciding a level.
+
+use chassis::outbox::{NewEvent, insert_events};
+use chassis::{Fault, Tx};
+use keys::UnixSeconds;
+use serde_json::json;
+
+use super::Failure;
+use super::views::KycView;
+use crate::app::App;
+use crate::domain::caller::Caller;
+use crate::domain::kyc::{KycStatus, LEVEL_MAX};
+use crate::store;
+use crate::store::kyc::{Decided, NewDecision};
+
+/// The profile of a customer the caller may see.
+///
+/// # Errors
+/// 404 for a customer that does not exist, is another tenant's, or is not the caller's own.
+pub async fn find(app: &App, caller: &Caller, customer_id: &str) -> Result<KycView, Failure> {
+    let customer = super::customers::find(app, caller, customer_id).await?;
+    let (partner_id, id) = (customer.partner_id.clone(), customer.customer_id.clone());
+    let profile = app
+        .db
+        .read(move |tx| Box::pin(async move { store::kyc::find_profile(tx, &partner_id, &id).await }))
+        .await?;
+    Ok(KycView::new(&customer, profile))
+}
+
+/// A level somebody decided.
+#[derive(Debug, Clone)]
+pub struct LevelDecision {
+    /// The tenant.
+    pub partner_id: String,
+    /// The customer.
+    pub customer_id: String,
+    /// 0 to 5.
+    pub level: i64,
+    /// Who decided; shown in the decision row.
+    pub decided_by: String,
+    /// `kyd_…`
+    pub decision_id: String,
+    /// `evt_…`
+    pub event_id: String,
+    /// The moment.
+    pub now: UnixSeconds,
+}
+
+/// Sets a customer's level by a decision row: the only way to a level above what the rules can compute.
+///
+/// # Errors
+/// A fault, also for a level that does not exist.
+pub async fn set_level(tx: &mut Tx, ask: &LevelDecision) -> Result<Decided, Fault> {
+    if !(0..=LEVEL_MAX).contains(&ask.level) {
+        return Err(Fault::new("set a KYC level: there is no such level"));
+    }
+    let decision = NewDecision {
+        partner_id: ask.partner_id.clone(),
+        decision_id: ask.decision_id.clone(),
+        customer_id: ask.customer_id.clone(),
+        level: ask.level,
+        status: KycStatus::Approved,
+        missing_fields: Vec::new(),
+        reason_codes: Vec::new(),
+        decided_by: ask.decided_by.clone(),
+        pii_version: None,
+        now: ask.now,
+    };
+    apply(tx, &decision, &ask.event_id).await
+}
+
+/// Applies a decision and, if it changed anything, tells the partner.
+///
+/// # Errors
+/// A fault.
+pub async fn apply(tx: &mut Tx, decision: &NewDecision, event_id: &str) -> Result<Decided, Fault> {
+    let decided = store::kyc::decide(tx, decision).await?;
+    if decided == Decided::Changed {
+        insert_events(tx, &[event(decision, event_id)]).await?;
+    }
+    Ok(decided)
+}
+
+fn event(decision: &NewDecision, event_id: &str) -> NewEvent {
+    NewEvent {
+        event_id: event_id.to_owned(),
+        partner_id: decision.partner_id.clone(),
+        kind: "kyc.updated",
+        occurred_at: decision.now,
+        data: json!({
+            "customer_id": decision.customer_id,
+            "level": decision.level,
+            "status": decision.status.as_str(),
+            "missing_fields": decision.missing_fields,
+            "reason_codes": decision.reason_codes,
+        }),
+    }
+}

@@ -1,0 +1,16 @@
+//! What callers can do, one file per family. An operation takes the caller and domain values, runs its rule as one
+//! unit on the database, and ends in an answer or a [`Failure`]. It names nothing of HTTP but the stored answer.
+
+pub mod customers;
+pub mod entities;
+mod failure;
+pub mod fiat_ins;
+pub mod kyc;
+mod once;
+pub mod reviews;
+pub mod transfers;
+pub mod views;
+pub mod webhooks;
+
+pub use failure::Failure;
+pub use once::once;

@@ -1,0 +1,212 @@
+//! Table `customer`.
+
+use chassis::sqlx;
+use chassis::{Fault, Tx, on, row, while_doing};
+use keys::UnixSeconds;
+
+use super::rows::word;
+use crate::domain::customer::{Customer, CustomerKind};
+
+/// A customer to register.
+#[derive(Debug, Clone)]
+pub struct NewCustomer {
+    /// The tenant.
+    pub partner_id: String,
+    /// `cus_…`, used unless the subject has a customer already.
+    pub customer_id: String,
+    /// The subject at the authorization server.
+    pub sub: String,
+    /// The partner's own id; the subject itself where the partner gave none.
+    pub external_id: String,
+    /// Person or business.
+    pub kind: CustomerKind,
+    /// Residence, when told.
+    pub country: Option<String>,
+    /// The moment of the registration.
+    pub now: UnixSeconds,
+}
+
+struct CustomerRow {
+    partner_id: String,
+    customer_id: String,
+    sub: String,
+    external_id: String,
+    kind: String,
+    country: Option<String>,
+    status: String,
+    kyc_level: i64,
+    kyc_status: String,
+    pii_version: i64,
+    pii_mac: Option<String>,
+    version: i64,
+    created_at_s: i64,
+    updated_at_s: i64,
+}
+
+row!(CustomerRow {
+    partner_id,
+    customer_id,
+    sub,
+    external_id,
+    kind,
+    country,
+    status,
+    kyc_level,
+    kyc_status,
+    pii_version,
+    pii_mac,
+    version,
+    created_at_s,
+    updated_at_s,
+});
+
+impl TryFrom<CustomerRow> for Customer {
+    type Error = Fault;
+
+    fn try_from(row: CustomerRow) -> Result<Self, Fault> {
+        Ok(Self {
+            kind: word(&row.kind, "customer.kind")?,
+            status: word(&row.status, "customer.status")?,
+            kyc_status: word(&row.kyc_status, "customer.kyc_status")?,
+            partner_id: row.partner_id,
+            customer_id: row.customer_id,
+            sub: row.sub,
+            external_id: row.external_id,
+            country: row.country,
+            kyc_level: row.kyc_level,
+            pii_version: row.pii_version,
+            pii_mac: row.pii_mac,
+            version: row.version,
+            created_at: UnixSeconds(row.created_at_s),
+            updated_at: UnixSeconds(row.updated_at_s),
+        })
+    }
+}
+
+const INSERT: &str =
+    "INSERT INTO customer (partner_id, customer_id, sub, external_id, kind, country, status, kyc_level,
+        kyc_status, pii_version, version, created_at_s, updated_at_s)
+    VALUES ($1, $2, $3, $4, $5, $6, 'active', 0, 'not_started', 0, 1, $7, $7)
+    ON CONFLICT DO NOTHING
+    RETURNING *";
+
+/// Registers a customer. `None` when the partner has a customer of this subject or external id already.
+pub async fn insert(tx: &mut Tx, new: &NewCustomer) -> Result<Option<Customer>, Fault> {
+    let row: Option<CustomerRow> = on!(tx, conn => sqlx::query_as(INSERT)
+        .bind(&new.partner_id)
+        .bind(&new.customer_id)
+        .bind(&new.sub)
+        .bind(&new.external_id)
+        .bind(new.kind.as_str())
+        .bind(&new.country)
+        .bind(new.now.0)
+        .fetch_optional(conn)
+        .await)
+    .map_err(while_doing("insert customer"))?;
+    row.map(Customer::try_from).transpose()
+}
+
+const UPSERT: &str =
+    "INSERT INTO customer (partner_id, customer_id, sub, external_id, kind, country, status, kyc_level,
+        kyc_status, pii_version, version, created_at_s, updated_at_s)
+    VALUES ($1, $2, $3, $4, $5, $6, 'active', 0, 'not_started', 0, 1, $7, $7)
+    ON CONFLICT (partner_id, sub) DO UPDATE SET version = customer.version
+    RETURNING *";
+
+/// The customer of a subject, registered now if this is the first time it is seen. The row is locked until the
+/// transaction ends, so that two operations of one customer are judged one after the other.
+///
+/// # Errors
+/// A fault, also when another subject of the partner has this external id.
+pub async fn upsert_for_subject(tx: &mut Tx, new: &NewCustomer) -> Result<Customer, Fault> {
+    let row: CustomerRow = on!(tx, conn => sqlx::query_as(UPSERT)
+        .bind(&new.partner_id)
+        .bind(&new.customer_id)
+        .bind(&new.sub)
+        .bind(&new.external_id)
+        .bind(new.kind.as_str())
+        .bind(&new.country)
+        .bind(new.now.0)
+        .fetch_one(conn)
+        .await)
+    .map_err(while_doing("register the customer of a subject"))?;
+    Customer::try_from(row)
+}
+
+const FIND: &str = "SELECT * FROM customer WHERE partner_id = $1 AND customer_id = $2";
+
+/// A customer by its id.
+pub async fn find(tx: &mut Tx, partner_id: &str, customer_id: &str) -> Result<Option<Customer>, Fault> {
+    find_by(tx, FIND, partner_id, customer_id).await
+}
+
+const FIND_BY_SUBJECT: &str = "SELECT * FROM customer WHERE partner_id = $1 AND sub = $2";
+
+/// A customer by its subject.
+pub async fn find_by_subject(tx: &mut Tx, partner_id: &str, sub: &str) -> Result<Option<Customer>, Fault> {
+    find_by(tx, FIND_BY_SUBJECT, partner_id, sub).await
+}
+
+const FIND_BY_EXTERNAL_ID: &str = "SELECT * FROM customer WHERE partner_id = $1 AND external_id = $2";
+
+/// A customer by the partner's own id.
+pub async fn find_by_external_id(
+    tx: &mut Tx,
+    partner_id: &str,
+    external_id: &str,
+) -> Result<Option<Customer>, Fault> {
+    find_by(tx, FIND_BY_EXTERNAL_ID, partner_id, external_id).await
+}
+
+async fn find_by(
+    tx: &mut Tx,
+    sql: &'static str,
+    partner_id: &str,
+    key: &str,
+) -> Result<Option<Customer>, Fault> {
+    let row: Option<CustomerRow> =
+        on!(tx, conn => sqlx::query_as(sql).bind(partner_id).bind(key).fetch_optional(conn).await)
+            .map_err(while_doing("find customer"))?;
+    row.map(Customer::try_from).transpose()
+}
+
+/// What narrows a list of customers.
+#[derive(Debug, Clone, Default)]
+pub struct CustomerFilter {
+    /// Only the one with this external id.
+    pub external_id: Option<String>,
+    /// Only those in this state.
+    pub status: Option<String>,
+    /// Only the one of this subject.
+    pub sub: Option<String>,
+}
+
+const LIST: &str = "SELECT * FROM customer
+    WHERE partner_id = $1
+      AND ($2 = '' OR customer_id < $2)
+      AND ($3 = '' OR external_id = $3)
+      AND ($4 = '' OR status = $4)
+      AND ($5 = '' OR sub = $5)
+    ORDER BY customer_id DESC
+    LIMIT $6";
+
+/// Customers of a partner, newest first, at most `limit`, after the id `after` (empty: from the newest).
+pub async fn list(
+    tx: &mut Tx,
+    partner_id: &str,
+    filter: &CustomerFilter,
+    after: &str,
+    limit: i64,
+) -> Result<Vec<Customer>, Fault> {
+    let rows: Vec<CustomerRow> = on!(tx, conn => sqlx::query_as(LIST)
+        .bind(partner_id)
+        .bind(after)
+        .bind(filter.external_id.as_deref().unwrap_or_default())
+        .bind(filter.status.as_deref().unwrap_or_default())
+        .bind(filter.sub.as_deref().unwrap_or_default())
+        .bind(limit)
+        .fetch_all(conn)
+        .await)
+    .map_err(while_doing("list customers"))?;
+    rows.into_iter().map(Customer::try_from).collect()
+}

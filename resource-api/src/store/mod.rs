@@ -1,0 +1,15 @@
+//! SQL of the payments API, one file per table family. Free functions on the open transaction, one text for both
+//! databases; every one is tested on SQLite and on PostgreSQL (`tests/store`).
+//!
+//! The ledger's SQL is in [`crate::ledger`].
+
+pub mod charges;
+pub mod customers;
+pub mod entities;
+pub mod fiat_ins;
+pub mod kyc;
+pub mod monitoring;
+pub mod pii;
+pub mod reviews;
+pub mod rows;
+pub mod transfers;

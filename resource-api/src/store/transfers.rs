@@ -1,0 +1,151 @@
+//! Table `transfer`.
+
+use chassis::sqlx;
+use chassis::{Fault, Tx, on, row, while_doing};
+use keys::UnixSeconds;
+
+use crate::domain::transfer::Transfer;
+
+struct TransferRow {
+    partner_id: String,
+    transfer_id: String,
+    mode: String,
+    source_entity_id: String,
+    destination_entity_id: String,
+    source_owner_id: String,
+    destination_owner_id: String,
+    amount: i64,
+    currency: String,
+    category: Option<String>,
+    client_reference: Option<String>,
+    initiator_client_id: String,
+    initiator_sub: String,
+    state: String,
+    ledger_txn_id: String,
+    created_at_s: i64,
+    completed_at_s: Option<i64>,
+}
+
+row!(TransferRow {
+    partner_id,
+    transfer_id,
+    mode,
+    source_entity_id,
+    destination_entity_id,
+    source_owner_id,
+    destination_owner_id,
+    amount,
+    currency,
+    category,
+    client_reference,
+    initiator_client_id,
+    initiator_sub,
+    state,
+    ledger_txn_id,
+    created_at_s,
+    completed_at_s,
+});
+
+impl From<TransferRow> for Transfer {
+    fn from(row: TransferRow) -> Self {
+        Self {
+            partner_id: row.partner_id,
+            transfer_id: row.transfer_id,
+            mode: row.mode,
+            source_entity_id: row.source_entity_id,
+            destination_entity_id: row.destination_entity_id,
+            source_owner_id: row.source_owner_id,
+            destination_owner_id: row.destination_owner_id,
+            amount: row.amount,
+            currency: row.currency,
+            category: row.category,
+            client_reference: row.client_reference,
+            initiator_client_id: row.initiator_client_id,
+            initiator_sub: row.initiator_sub,
+            state: row.state,
+            ledger_txn_id: row.ledger_txn_id,
+            created_at: UnixSeconds(row.created_at_s),
+            completed_at: row.completed_at_s.map(UnixSeconds),
+        }
+    }
+}
+
+const INSERT: &str = "INSERT INTO transfer (partner_id, transfer_id, mode, source_entity_id, destination_entity_id,
+        source_owner_id, destination_owner_id, amount, currency, category, client_reference, initiator_client_id,
+        initiator_sub, state, ledger_txn_id, created_at_s, completed_at_s)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
+    ON CONFLICT (partner_id, client_reference) DO NOTHING";
+
+/// Stores a transfer. False when the partner has used its reference before.
+pub async fn insert(tx: &mut Tx, transfer: &Transfer) -> Result<bool, Fault> {
+    let inserted = on!(tx, conn => sqlx::query(INSERT)
+        .bind(&transfer.partner_id)
+        .bind(&transfer.transfer_id)
+        .bind(&transfer.mode)
+        .bind(&transfer.source_entity_id)
+        .bind(&transfer.destination_entity_id)
+        .bind(&transfer.source_owner_id)
+        .bind(&transfer.destination_owner_id)
+        .bind(transfer.amount)
+        .bind(&transfer.currency)
+        .bind(&transfer.category)
+        .bind(&transfer.client_reference)
+        .bind(&transfer.initiator_client_id)
+        .bind(&transfer.initiator_sub)
+        .bind(&transfer.state)
+        .bind(&transfer.ledger_txn_id)
+        .bind(transfer.created_at.0)
+        .bind(transfer.completed_at.map(|moment| moment.0))
+        .execute(conn)
+        .await
+        .map(|done| done.rows_affected()))
+    .map_err(while_doing("insert transfer"))?;
+    Ok(inserted == 1)
+}
+
+const FIND: &str = "SELECT * FROM transfer WHERE partner_id = $1 AND transfer_id = $2";
+
+/// A transfer by its id.
+pub async fn find(tx: &mut Tx, partner_id: &str, transfer_id: &str) -> Result<Option<Transfer>, Fault> {
+    let row: Option<TransferRow> =
+        on!(tx, conn => sqlx::query_as(FIND).bind(partner_id).bind(transfer_id).fetch_optional(conn).await)
+            .map_err(while_doing("find transfer"))?;
+    Ok(row.map(Transfer::from))
+}
+
+const LIST: &str = "SELECT * FROM transfer
+    WHERE partner_id = $1
+      AND ($2 = '' OR transfer_id < $2)
+      AND ($3 = '' OR source_owner_id = $3 OR destination_owner_id = $3)
+      AND ($4 = '' OR client_reference = $4)
+    ORDER BY transfer_id DESC
+    LIMIT $5";
+
+/// What narrows a list of transfers.
+#[derive(Debug, Clone, Default)]
+pub struct TransferFilter {
+    /// Only those from or to this owner.
+    pub owner_id: Option<String>,
+    /// Only the one with this reference.
+    pub client_reference: Option<String>,
+}
+
+/// Transfers of a partner, newest first, at most `limit`, after the id `after` (empty: from the newest).
+pub async fn list(
+    tx: &mut Tx,
+    partner_id: &str,
+    filter: &TransferFilter,
+    after: &str,
+    limit: i64,
+) -> Result<Vec<Transfer>, Fault> {
+    let rows: Vec<TransferRow> = on!(tx, conn => sqlx::query_as(LIST)
+        .bind(partner_id)
+        .bind(after)
+        .bind(filter.owner_id.as_deref().unwrap_or_default())
+        .bind(filter.client_reference.as_deref().unwrap_or_default())
+        .bind(limit)
+        .fetch_all(conn)
+        .await)
+    .map_err(while_doing("list transfers"))?;
+    Ok(rows.into_iter().map(Transfer::from).collect())
+}

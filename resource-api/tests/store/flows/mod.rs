@@ -1,0 +1,9 @@
+//! The whole service over real HTTP, with an issuer whose tokens the tests mint and the sandbox gateway.
+
+mod cards;
+mod fiat_ins;
+mod gateway;
+mod issuer;
+mod recovery;
+mod reviews;
+mod world;
