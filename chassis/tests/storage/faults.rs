@@ -136,7 +136,7 @@ async fn a_unit_behind_a_lock_gives_up_in_time() {
     });
     sleep(Duration::from_millis(200)).await;
     let unit = db.write(|tx| Box::pin(insert_note(tx, "contested")));
-    let fault = timeout(Duration::from_millis(2_000), unit).await.unwrap().unwrap_err();
+    let fault = timeout(Duration::from_secs(2), unit).await.unwrap().unwrap_err();
     assert!(fault.is_retryable(), "{fault}");
     other.write(|tx| Box::pin(insert_note(tx, "free"))).await.unwrap();
     holding.await.unwrap().unwrap();
