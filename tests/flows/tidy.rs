@@ -206,8 +206,25 @@ fn migrations_use_portable_types_and_are_numbered_without_gaps() {
 /// Column types other than TEXT, BIGINT and BOOLEAN in one migration.
 fn foreign_types(sql: &str, name: &str) -> Vec<String> {
     const FOREIGN: &[&str] = &[
-        "INTEGER", "INT", "SERIAL", "BIGSERIAL", "VARCHAR", "CHAR", "TIMESTAMP", "TIMESTAMPTZ", "DATE", "JSON", "JSONB",
-        "REAL", "NUMERIC", "DECIMAL", "DOUBLE", "BLOB", "BYTEA", "UUID", "AUTOINCREMENT",
+        "INTEGER",
+        "INT",
+        "SERIAL",
+        "BIGSERIAL",
+        "VARCHAR",
+        "CHAR",
+        "TIMESTAMP",
+        "TIMESTAMPTZ",
+        "DATE",
+        "JSON",
+        "JSONB",
+        "REAL",
+        "NUMERIC",
+        "DECIMAL",
+        "DOUBLE",
+        "BLOB",
+        "BYTEA",
+        "UUID",
+        "AUTOINCREMENT",
     ];
     sql.lines()
         .map(|line| line.split("--").next().unwrap_or_default())
