@@ -135,7 +135,7 @@ pub async fn start(
     if !problems.is_empty() {
         return Err(StartError::Config(problems));
     }
-    let app = open(config, platform).await?;
+    let app = open(config, platform, shutdown.clone()).await?;
     let readiness = readiness(&app);
     directory::spawn(&app, &shutdown);
     let (keys, ending) = (Arc::clone(&app.keys), shutdown.clone());
@@ -144,6 +144,8 @@ pub async fn start(
     let sweeper = sweeper.table("directory_event", "expires_at_s", "event_id");
     let ending = shutdown.clone();
     shutdown.spawn("sweeper", async move { sweeper.run(ending).await });
+    let reporting = ops::report_statements(app.db.clone(), http::SERVICE, shutdown.clone());
+    shutdown.spawn("statement count", reporting);
     let (public, probes) = (http::router(&app), ops::router(readiness.clone()).merge(listeners.ops_routes));
     let ending = shutdown.clone();
     shutdown.spawn("public listener", async move {
@@ -157,7 +159,7 @@ pub async fn start(
 }
 
 /// The shared state on an open, migrated database.
-async fn open(config: Config, platform: Platform) -> Result<App, StartError> {
+async fn open(config: Config, platform: Platform, shutdown: Shutdown) -> Result<App, StartError> {
     let master = config.master_keys()?;
     let db = config.open_database().await?;
     let (algorithm, policy) = (config.signing_algorithm, config.ring_policy());
@@ -165,14 +167,11 @@ async fn open(config: Config, platform: Platform) -> Result<App, StartError> {
     let (registry, head) = Registry::load(&db).await?;
     Ok(App::new(State {
         secrets: SecretMacs::new(&master),
-        audiences: Audiences {
-            issuer: config.issuer.to_string(),
-            resource_api: config.resource_api.to_string(),
-        },
+        audiences: Audiences::new(config.issuer.as_str(), config.resource_api.as_str()),
         token_endpoint: format!("{}/oauth2/token", config.issuer),
         operation_origins: config.operation_origins(),
         documents: Documents::new(&config),
-        directory: DirectoryHead::at(head),
+        directory: DirectoryHead::at(head, shutdown),
         throttle: Throttle::default(),
         config,
         db,

@@ -15,7 +15,9 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 
@@ -45,10 +47,10 @@ struct Floor {
     writer: mpsc::Sender<(i64, oneshot::Sender<()>)>,
 }
 
-/// Serves the floors until killed; `ready` receives the port.
+/// Serves the floors until killed.
 pub(crate) async fn serve(folder: &Path) -> anyhow::Result<()> {
     let key = keys::SigningKey::es256_from_seed([7; 32]).context("a P-256 key")?;
-    let jwk = key.to_private_jwk();
+    let jwk = key.to_private_jwk()?;
     let der = pkcs8_of(&key)?;
     let mut validation = Validation::new(Algorithm::ES256);
     validation.set_audience(&["http://localhost/resource"]);
@@ -72,10 +74,15 @@ pub(crate) async fn serve(folder: &Path) -> anyhow::Result<()> {
         .route("/write", post(write))
         .with_state(floor);
     let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
-    let port = listener.local_addr()?.port();
-    std::fs::write(folder.join("port.part"), port.to_string())?;
-    std::fs::rename(folder.join("port.part"), folder.join("port"))?;
+    announce(folder, &listener)?;
     axum::serve(listener, router).await?;
+    Ok(())
+}
+
+/// Writes the port into the file `port`, whole or not at all: the sign that the server answers.
+pub(crate) fn announce(folder: &Path, listener: &TcpListener) -> anyhow::Result<()> {
+    std::fs::write(folder.join("port.part"), listener.local_addr()?.port().to_string())?;
+    std::fs::rename(folder.join("port.part"), folder.join("port"))?;
     Ok(())
 }
 
@@ -88,15 +95,17 @@ pub(crate) fn bearer() -> anyhow::Result<String> {
 /// The P-256 key as PKCS #8, the one shape jsonwebtoken takes.
 fn pkcs8_of(key: &keys::SigningKey) -> anyhow::Result<Vec<u8>> {
     use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
-    let jwk = key.to_private_jwk();
+    let jwk = key.to_private_jwk()?;
     let part = |name: &str| {
-        keys::b64::decode(jwk[name].as_str().unwrap_or_default()).map_err(|_| anyhow::anyhow!("{name} of the key"))
+        keys::b64::decode(jwk[name].as_str().unwrap_or_default())
+            .map_err(|_| anyhow::anyhow!("{name} of the key"))
     };
     let mut public = vec![4];
     public.extend(part("x")?);
     public.extend(part("y")?);
-    let pair = EcdsaKeyPair::from_private_key_and_public_key(&ECDSA_P256_SHA256_FIXED_SIGNING, &part("d")?, &public)
-        .map_err(|error| anyhow::anyhow!("key pair: {error}"))?;
+    let pair =
+        EcdsaKeyPair::from_private_key_and_public_key(&ECDSA_P256_SHA256_FIXED_SIGNING, &part("d")?, &public)
+            .map_err(|error| anyhow::anyhow!("key pair: {error}"))?;
     let document = pair.to_pkcs8v1().map_err(|error| anyhow::anyhow!("PKCS #8: {error}"))?;
     Ok(document.as_ref().to_vec())
 }
@@ -118,17 +127,25 @@ fn sign(key: &EncodingKey) -> anyhow::Result<String> {
 }
 
 async fn open(folder: &Path) -> anyhow::Result<(SqlitePool, SqlitePool)> {
-    let options = SqliteConnectOptions::from_str(&format!("sqlite://{}", folder.join("floor.sqlite").display()))?
-        .create_if_missing(true)
-        .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(SqliteSynchronous::Full);
+    let options =
+        SqliteConnectOptions::from_str(&format!("sqlite://{}", folder.join("floor.sqlite").display()))?
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full);
     let writer = SqlitePoolOptions::new().max_connections(1).connect_with(options.clone()).await?;
-    sqlx::query("CREATE TABLE client (client_id TEXT PRIMARY KEY, secret_hash TEXT NOT NULL, scope TEXT NOT NULL)")
+    sqlx::query(
+        "CREATE TABLE client (client_id TEXT PRIMARY KEY, secret_hash TEXT NOT NULL, scope TEXT NOT NULL)",
+    )
+    .execute(&writer)
+    .await?;
+    sqlx::query("CREATE TABLE row_of_a_unit (id BIGINT PRIMARY KEY, body TEXT NOT NULL)")
         .execute(&writer)
         .await?;
-    sqlx::query("CREATE TABLE row_of_a_unit (id BIGINT PRIMARY KEY, body TEXT NOT NULL)").execute(&writer).await?;
     let hash = keys::digest::sha256_b64(CLIENT_SECRET.as_bytes());
-    sqlx::query("INSERT INTO client VALUES ('floor', $1, 'customers:read')").bind(hash).execute(&writer).await?;
+    sqlx::query("INSERT INTO client VALUES ('floor', $1, 'customers:read')")
+        .bind(hash)
+        .execute(&writer)
+        .await?;
     let readers = SqlitePoolOptions::new().max_connections(4).connect_with(options).await?;
     Ok((writer, readers))
 }
@@ -157,7 +174,8 @@ async fn write_groups(writer: SqlitePool, mut waiting: mpsc::Receiver<(i64, ones
     }
 }
 
-async fn fixed() -> impl IntoResponse {
+/// A fixed JSON answer.
+pub(crate) async fn fixed() -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "application/json")], FIXED)
 }
 
@@ -179,7 +197,10 @@ async fn form(Form(form): Form<TokenForm>) -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "application/json")], FIXED)
 }
 
-async fn token(State(floor): State<Arc<Floor>>, Form(form): Form<TokenForm>) -> Result<Json<TokenReply>, StatusCode> {
+async fn token(
+    State(floor): State<Arc<Floor>>,
+    Form(form): Form<TokenForm>,
+) -> Result<Json<TokenReply>, StatusCode> {
     let stored: Option<(String, String)> =
         sqlx::query_as("SELECT secret_hash, scope FROM client WHERE client_id = $1")
             .bind(&form.client_id)
@@ -195,7 +216,10 @@ async fn token(State(floor): State<Arc<Floor>>, Form(form): Form<TokenForm>) -> 
     Ok(Json(TokenReply { access_token, token_type: "Bearer", expires_in: 600 }))
 }
 
-async fn verified(State(floor): State<Arc<Floor>>, headers: HeaderMap) -> Result<impl IntoResponse, StatusCode> {
+async fn verified(
+    State(floor): State<Arc<Floor>>,
+    headers: HeaderMap,
+) -> Result<impl IntoResponse, StatusCode> {
     let token = headers
         .get(header::AUTHORIZATION)
         .and_then(|value| value.to_str().ok())

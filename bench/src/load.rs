@@ -50,7 +50,13 @@ impl Load {
 }
 
 /// One request as bytes. `headers` end up as given; Host, Content-Length and keep-alive are added.
-pub(crate) fn request(method: &str, authority: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
+pub(crate) fn request(
+    method: &str,
+    authority: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> Vec<u8> {
     let mut text = format!("{method} {path} HTTP/1.1\r\nhost: {authority}\r\n");
     for (name, value) in headers {
         text.push_str(name);

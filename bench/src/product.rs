@@ -1,6 +1,7 @@
 //! The product under load: `countersign dev` in a folder of its own, and requests as its clients would send them.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use chassis::{Clock, Entropy, SystemClock, SystemEntropy};
@@ -27,8 +28,9 @@ impl Product {
             all.extend([format!("--{flag}-listen"), "0".to_owned()]);
         }
         all.extend(arguments.iter().map(|&one| one.to_owned()));
-        let mut server = Server::start(&program, &all)?;
         let file = folder.join("credentials.json");
+        std::fs::remove_file(&file).ok();
+        let mut server = Server::start(&program, &all)?;
         server.wait_for_file(&file).await?;
         let credentials = serde_json::from_slice(&std::fs::read(&file)?)?;
         Ok(Self { server, credentials, http: reqwest::Client::new() })
@@ -36,7 +38,10 @@ impl Product {
 
     /// A string of `credentials.json` by JSON pointer.
     pub(crate) fn text(&self, pointer: &str) -> anyhow::Result<&str> {
-        self.credentials.pointer(pointer).and_then(Value::as_str).with_context(|| format!("credentials.json {pointer}"))
+        self.credentials
+            .pointer(pointer)
+            .and_then(Value::as_str)
+            .with_context(|| format!("credentials.json {pointer}"))
     }
 
     /// The port of a service: `/issuer`, `/resource`, `/ops/authz` or `/ops/resource_api`.
@@ -62,8 +67,10 @@ impl Product {
     pub(crate) fn client_credentials_request(&self) -> anyhow::Result<Vec<u8>> {
         let client = self.client("acme-backend")?;
         let text = |name: &str| client[name].as_str().unwrap_or_default().to_owned();
-        let basic = format!("Basic {}", standard_base64(&format!("{}:{}", text("client_id"), text("client_secret"))));
-        let headers = [("authorization", basic.as_str()), ("content-type", "application/x-www-form-urlencoded")];
+        let basic =
+            format!("Basic {}", standard_base64(&format!("{}:{}", text("client_id"), text("client_secret"))));
+        let headers =
+            [("authorization", basic.as_str()), ("content-type", "application/x-www-form-urlencoded")];
         let body = b"grant_type=client_credentials&scope=customers%3Aread";
         Ok(load::request("POST", &self.authority("/issuer")?, "/oauth2/token", &headers, body))
     }
@@ -86,31 +93,40 @@ impl Product {
         .map(|(name, value)| format!("{name}={}", value.replace(':', "%3A").replace(' ', "+")))
         .collect::<Vec<_>>()
         .join("&");
-        let headers = self.signed_headers("POST", "/issuer", "/oauth2/token", FORM, None, body.as_bytes())?;
-        let answer = self.send(&format!("{}/oauth2/token", self.text("/issuer")?), &headers, body.into_bytes()).await?;
+        let headers =
+            self.signed_headers(("POST", "/issuer", "/oauth2/token"), FORM, None, body.as_bytes())?;
+        let answer = self
+            .send(&format!("{}/oauth2/token", self.text("/issuer")?), &headers, body.into_bytes())
+            .await?;
         Ok(answer["access_token"].as_str().context("access_token")?.to_owned())
     }
 
     /// Headers of a request signed by `acme-signed` (RFC 9421).
     pub(crate) fn signed_headers(
         &self,
-        method: &str,
-        service: &str,
-        path: &str,
+        (method, service, path): (&str, &str, &str),
         content_type: &'static str,
         token: Option<&str>,
         body: &[u8],
     ) -> anyhow::Result<Vec<(String, String)>> {
-        let key = SigningKey::from_private_jwk(&self.client("acme-signed")?["signature_jwk"]).context("signature_jwk")?;
+        let key = SigningKey::from_private_jwk(&self.client("acme-signed")?["signature_jwk"])
+            .context("signature_jwk")?;
         let mut headers = axum::http::HeaderMap::new();
         headers.insert("content-type", content_type.parse()?);
         if let Some(token) = token {
             headers.insert("authorization", format!("Bearer {token}").parse()?);
+            headers.insert("idempotency-key", nonce().parse()?);
         }
         let authority = self.authority(service)?;
         let message = Message { method, authority: &authority, path, query: None, headers: &headers, body };
         let nonce = nonce();
-        let signer = Signer { key: &key, keyid: key.kid(), tag: "countersign-request", created: SystemClock.now(), nonce: &nonce };
+        let signer = Signer {
+            key: &key,
+            keyid: key.kid(),
+            tag: "countersign-request",
+            created: SystemClock.now(),
+            nonce: &nonce,
+        };
         let signed = signer.sign(&message).context("sign")?;
         let mut all: Vec<(String, String)> = headers
             .iter()
@@ -122,8 +138,26 @@ impl Product {
         Ok(all)
     }
 
+    /// A signed JSON POST with a client token, outside the measurement. `base` is the issuer or the resource.
+    pub(crate) async fn signed_post(
+        &self,
+        base: &str,
+        path: &str,
+        token: &str,
+        body: String,
+    ) -> anyhow::Result<Value> {
+        let service = if base == self.text("/issuer")? { "/issuer" } else { "/resource" };
+        let headers = self.signed_headers(("POST", service, path), JSON, Some(token), body.as_bytes())?;
+        self.send(&format!("{base}{path}"), &headers, body.into_bytes()).await
+    }
+
     /// Sends one POST outside the measurement and gives its JSON.
-    pub(crate) async fn send(&self, url: &str, headers: &[(String, String)], body: Vec<u8>) -> anyhow::Result<Value> {
+    pub(crate) async fn send(
+        &self,
+        url: &str,
+        headers: &[(String, String)],
+        body: Vec<u8>,
+    ) -> anyhow::Result<Value> {
         let mut request = self.http.post(url).body(body);
         for (name, value) in headers {
             request = request.header(name, value);
@@ -137,14 +171,15 @@ impl Product {
         Ok(serde_json::from_str(&text)?)
     }
 
-    /// The value of a counter on an ops listener, summed over its labels.
-    pub(crate) async fn counter(&self, ops: &str, name: &str) -> anyhow::Result<f64> {
-        let text = self.http.get(format!("{}/metrics", self.text(ops)?)).send().await?.text().await?;
-        Ok(text
-            .lines()
-            .filter(|line| line.starts_with(name))
-            .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
-            .sum())
+    /// How many SQL statements a service has sent, once its count has been published anew.
+    pub(crate) async fn statements(&self, service: &str) -> anyhow::Result<f64> {
+        tokio::time::sleep(Duration::from_millis(1_500)).await;
+        let text =
+            self.http.get(format!("{}/metrics", self.text("/ops/authz")?)).send().await?.text().await?;
+        text.lines()
+            .find(|line| line.starts_with("db_statements_total") && line.contains(service))
+            .and_then(|line| line.rsplit(' ').next()?.parse().ok())
+            .with_context(|| format!("no statement count of {service}"))
     }
 }
 

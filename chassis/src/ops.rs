@@ -15,6 +15,9 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use serde::Serialize;
 
+use crate::db::Db;
+use crate::shutdown::Shutdown;
+
 static METRICS: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
 
 /// The bounds of the time histograms, seconds.
@@ -22,6 +25,9 @@ const SECONDS: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1
 
 /// How long one readiness check may take.
 const CHECK_DEADLINE: Duration = Duration::from_secs(1);
+
+/// How often the count of statements is published.
+const STATEMENTS_REPORTED: Duration = Duration::from_secs(1);
 
 /// How often samples are folded into their buckets when nobody reads them.
 const UPKEEP: Duration = Duration::from_secs(5);
@@ -43,6 +49,17 @@ pub fn install_metrics() -> Option<&'static PrometheusHandle> {
         Some(handle)
     });
     installed.as_ref()
+}
+
+/// Publishes `db_statements_total{service}`, how many SQL statements the service has sent, each second until the end.
+pub async fn report_statements(db: Db, service: &'static str, shutdown: Shutdown) {
+    while !shutdown.is_triggered() {
+        metrics::counter!("db_statements_total", "service" => service).absolute(db.statements());
+        tokio::select! {
+            () = shutdown.triggered() => return,
+            () = tokio::time::sleep(STATEMENTS_REPORTED) => {}
+        }
+    }
 }
 
 #[derive(Clone)]

@@ -168,6 +168,8 @@ pub async fn open(config: Config, platform: Platform) -> Result<App, StartError>
 }
 
 fn spawn_tasks(app: &App, shutdown: &Shutdown) {
+    let reporting = ops::report_statements(app.db.clone(), "resource-api", shutdown.clone());
+    shutdown.spawn("statement count", reporting);
     shutdown.spawn("key rotation", Arc::clone(&app.keyring).run_rotation(shutdown.clone()));
     shutdown.spawn("outbox", app.outbox.clone().run(shutdown.clone()));
     shutdown.spawn("directory follower", app.directory.clone().follow(shutdown.clone()));

@@ -1,5 +1,5 @@
-//! `<data-dir>/credentials.json`: all a client needs to start from. It is also where `dev` keeps the secrets it
-//! drew, because the databases hold only hashes.
+//! `<data-dir>/credentials.json`: all a client needs to start from. A second file beside it keeps the secrets that
+//! `dev` drew, because the databases hold only hashes.
 
 use std::fs;
 use std::io::Write;
@@ -10,8 +10,10 @@ use anyhow::Context;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// The file's name inside the data directory.
+/// The published file's name inside the data directory. It is there while everything answers.
 pub(crate) const FILE_NAME: &str = "credentials.json";
+/// The same content, written before anything is started with it, so that no crash loses a secret.
+const KEPT_NAME: &str = "credentials.kept.json";
 
 /// What `dev` publishes to the developer. Names are those of the contract.
 #[derive(Clone, Serialize, Deserialize)]
@@ -73,10 +75,18 @@ pub(crate) struct User {
 }
 
 impl Credentials {
-    /// Reads the file of an earlier start; `None` where there is none yet.
-    pub(crate) fn read(data_dir: &Path) -> anyhow::Result<Option<Self>> {
-        let path = data_dir.join(FILE_NAME);
-        match fs::read(&path) {
+    /// Reads what an earlier start kept; `None` where there was none yet.
+    pub(crate) fn kept(data_dir: &Path) -> anyhow::Result<Option<Self>> {
+        Self::read(&data_dir.join(KEPT_NAME))
+    }
+
+    /// Reads the published file; `None` while not everything answers.
+    pub(crate) fn published(data_dir: &Path) -> anyhow::Result<Option<Self>> {
+        Self::read(&data_dir.join(FILE_NAME))
+    }
+
+    fn read(path: &Path) -> anyhow::Result<Option<Self>> {
+        match fs::read(path) {
             Ok(bytes) => serde_json::from_slice(&bytes).map(Some).with_context(|| {
                 format!("{} cannot be read; move the data directory away to start afresh", path.display())
             }),
@@ -85,9 +95,22 @@ impl Credentials {
         }
     }
 
-    /// Writes the file with mode 0600, whole or not at all.
-    pub(crate) fn write(&self, data_dir: &Path) -> anyhow::Result<()> {
+    /// Keeps the secrets for the next start.
+    pub(crate) fn keep(&self, data_dir: &Path) -> anyhow::Result<()> {
+        write_private(&data_dir.join(KEPT_NAME), &serde_json::to_vec_pretty(self)?)
+    }
+
+    /// Publishes the file, mode 0600, whole or not at all: the sign that everything answers.
+    pub(crate) fn publish(&self, data_dir: &Path) -> anyhow::Result<()> {
         write_private(&data_dir.join(FILE_NAME), &serde_json::to_vec_pretty(self)?)
+    }
+
+    /// Takes an earlier start's file away: its addresses may be wrong now.
+    pub(crate) fn withdraw(data_dir: &Path) -> anyhow::Result<()> {
+        match fs::remove_file(data_dir.join(FILE_NAME)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+            _ => Ok(()),
+        }
     }
 
     /// The client with this alias.

@@ -121,7 +121,8 @@ fn prepare(data_dir: &Path) -> anyhow::Result<()> {
 /// Starts the services on bound sockets, seeds them and writes `credentials.json`.
 async fn start(data_dir: &Path, sockets: Sockets, shutdown: &Shutdown) -> anyhow::Result<Credentials> {
     let platform = Platform::system(true);
-    let earlier = Credentials::read(data_dir)?;
+    Credentials::withdraw(data_dir)?;
+    let earlier = Credentials::kept(data_dir)?;
     let mut clients = seed::clients(earlier.as_ref(), &platform)?;
     let mut credentials = Credentials {
         issuer: sockets.authz.origin(),
@@ -143,11 +144,10 @@ async fn start(data_dir: &Path, sockets: Sockets, shutdown: &Shutdown) -> anyhow
         authz::apply::apply(&authz_config, &platform, &file).await.context("seed partners and clients")?;
     credentials.partners = seed::with_ids(&mut clients, &applied)?;
     credentials.clients = clients;
-    // Kept before anything uses them: from here on a restart finds the same secrets.
-    credentials.write(data_dir)?;
     let running = services::start(&credentials, &files, authz_config, sockets, (&platform, shutdown)).await?;
     users::register(&mut credentials, &running).await.context("register the users")?;
-    credentials.write(data_dir)?;
+    credentials.keep(data_dir)?;
+    credentials.publish(data_dir)?;
     Ok(credentials)
 }
 

@@ -22,7 +22,7 @@ use backend::Backend;
 /// # Errors
 /// At the first answer that is not as it should be; the message says which.
 pub(crate) async fn run(data_dir: &Path) -> anyhow::Result<()> {
-    let credentials = Credentials::read(data_dir)?.context("credentials.json is not there yet")?;
+    let credentials = Credentials::published(data_dir)?.context("credentials.json is not there yet")?;
     println!("\nThe tour: one partner, its backend, its customer's app, and the money between them.");
     println!("Every request below is sent to the services that run here; every ✓ was checked.");
     let mut backend = Backend::new(credentials).await?;
