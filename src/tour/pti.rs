@@ -16,13 +16,13 @@ pub(crate) async fn as_their_client(backend: &mut Backend) -> anyhow::Result<()>
 
     print::step("a", "register the user and its wallet, each request signed by the client's RSA key");
     let person = json!({
-        "type": "person", "id": user,
+        "type": "PERSON", "id": user,
         "name": { "firstName": "Ada", "lastName": "Beispiel" }, "dateOfBirth": "1990-12-10",
         "emails": [{ "address": "ada.beispiel@example.com" }],
-        "addresses": [{ "streetAddress": "Musterweg 1", "city": "Berlin", "postalCode": "10115", "country": "DE" }],
+        "addresses": [{ "streetAddress": "Musterweg 1", "city": "Berlin", "postalCode": "10115", "country": { "code": "DE" } }],
     });
     backend.http.expect(201, &signed(backend, Call::post_json(&format!("{door}/users"), &person)?)?).await?;
-    let wallet = json!({ "type": "fiat", "name": "main", "currency": "EUR" });
+    let wallet = json!({ "type": "FIAT_WALLET", "name": "main", "currency": "EUR" });
     let wallets = format!("{door}/users/{user}/wallets");
     let wallet = backend.http.expect(201, &signed(backend, Call::post_json(&wallets, &wallet)?)?).await?;
     let wallet_id = text(&wallet, "id")?;
