@@ -23,12 +23,13 @@ pub struct DirectoryHead {
     seen: watch::Sender<i64>,
     changed: Notify,
     numbered: Notify,
+    ending: Shutdown,
 }
 
 impl DirectoryHead {
-    /// Starts from the head that the cache was loaded at.
-    pub fn at(seq: i64) -> Self {
-        Self { seen: watch::Sender::new(seq), changed: Notify::new(), numbered: Notify::new() }
+    /// Starts from the head that the cache was loaded at. Waits end with the service.
+    pub fn at(seq: i64, ending: Shutdown) -> Self {
+        Self { seen: watch::Sender::new(seq), changed: Notify::new(), numbered: Notify::new(), ending }
     }
 
     /// Says that a change was committed here.
@@ -44,9 +45,12 @@ impl DirectoryHead {
     /// Waits until a change after `seq` was taken in, at most so long.
     pub async fn wait_past(&self, seq: i64, at_most: Duration) {
         let mut seen = self.seen.subscribe();
-        let passed = seen.wait_for(|seen| *seen > seq);
-        // Neither a timeout nor the end of the service is news: the caller looks for itself.
-        let _ = tokio::time::timeout(at_most, passed).await;
+        // Whatever ends the wait, the caller looks for itself what there is.
+        tokio::select! {
+            _ = seen.wait_for(|seen| *seen > seq) => {}
+            () = tokio::time::sleep(at_most) => {}
+            () = self.ending.triggered() => {}
+        }
     }
 }
 

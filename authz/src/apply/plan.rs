@@ -14,7 +14,7 @@ use crate::{
     crypto::secret::{SecretMacs, new_secret},
     domain::{
         Status,
-        audience::unknown_scopes,
+        audience::{Policy, unknown_scopes},
         client::{Client, ClientKey, ClientSettings, KeyUse},
         is_alias,
         operation::AllowedOperation,
@@ -136,7 +136,7 @@ fn wanted_client(file: &ClientFile, place: &str, problems: &mut Vec<String>) -> 
     let settings = ClientSettings {
         alias: file.alias.clone(),
         auth_method: file.token_endpoint_auth_method,
-        scope: file.scope.clone(),
+        scope: Policy::new(file.scope.clone()),
         grant_types: file.grant_types.clone(),
         profile: file.profile,
         allowed_origins: file.allowed_origins.clone(),
@@ -305,7 +305,7 @@ fn differences(known: &Client, wanted: &Client) -> Vec<String> {
     let (old, new) = (&known.settings, &wanted.settings);
     differ(&mut found, "status", known.status.as_str(), wanted.status.as_str());
     differ(&mut found, "token_endpoint_auth_method", old.auth_method.as_str(), new.auth_method.as_str());
-    differ(&mut found, "scope", &old.scope.to_string(), &new.scope.to_string());
+    differ(&mut found, "scope", &old.scope.scope().to_string(), &new.scope.scope().to_string());
     differ(&mut found, "grant_types", &format!("{:?}", old.grant_types), &format!("{:?}", new.grant_types));
     differ(&mut found, "profile", old.profile.as_str(), new.profile.as_str());
     differ(&mut found, "allowed_origins", &old.allowed_origins.join(" "), &new.allowed_origins.join(" "));

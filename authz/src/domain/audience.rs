@@ -7,12 +7,44 @@ use keys::token::{
 use url::Url;
 
 /// The two services that tokens of this server are for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Audiences {
-    /// `aud` of tokens for this server's own management paths.
-    pub issuer: String,
-    /// `aud` of tokens for the resource API: its base URL.
-    pub resource_api: String,
+    issuer: Audience,
+    resource_api: Audience,
+}
+
+/// One of them: its `aud`, and the same as a URL to compare `resource` with.
+#[derive(Debug, Clone)]
+struct Audience {
+    text: String,
+    url: Option<Url>,
+}
+
+/// What a client may be granted, sorted by service when the client is loaded, so that issuing looks nothing up.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Policy {
+    all: Scope,
+    resource_api: Scope,
+    issuer: Scope,
+}
+
+impl Policy {
+    /// Sorts a client's scope.
+    pub fn new(scope: Scope) -> Self {
+        let only =
+            |service: Service| scope.iter().filter(|token| service_of(token) == Some(service)).collect();
+        let (resource_api, issuer) = (only(Service::ResourceApi), only(Service::AuthorizationServer));
+        Self { all: scope, resource_api, issuer }
+    }
+
+    /// The whole scope.
+    pub fn scope(&self) -> &Scope {
+        &self.all
+    }
+
+    fn at(&self, service: Service) -> &Scope {
+        if service == Service::ResourceApi { &self.resource_api } else { &self.issuer }
+    }
 }
 
 /// Why no audience or scope could be settled.
@@ -24,11 +56,28 @@ pub enum NoAudience {
     InvalidScope(&'static str),
 }
 
-fn home(token: &str) -> Service {
-    service_of(token).unwrap_or(Service::AuthorizationServer)
+impl Audience {
+    fn new(text: &str) -> Self {
+        Self { text: text.to_owned(), url: Url::parse(text).ok() }
+    }
 }
 
 impl Audiences {
+    /// The issuer's and the resource API's base URL.
+    pub fn new(issuer: &str, resource_api: &str) -> Self {
+        Self { issuer: Audience::new(issuer), resource_api: Audience::new(resource_api) }
+    }
+
+    /// `aud` of tokens for this server's own management paths, and `iss` of all tokens.
+    pub fn issuer(&self) -> &str {
+        &self.issuer.text
+    }
+
+    /// `aud` of tokens for the resource API: its base URL.
+    pub fn resource_api(&self) -> &str {
+        &self.resource_api.text
+    }
+
     /// Settles `aud` and the granted scope from the `resource` values and the scope asked for.
     ///
     /// Without `resource`, the audience follows from the scopes; scopes of both services then are refused. Without
@@ -36,76 +85,65 @@ impl Audiences {
     ///
     /// # Errors
     /// [`NoAudience`] with the protocol code's reason.
-    pub fn settle<'a>(
-        &'a self,
+    pub fn settle(
+        &self,
         resources: &[&str],
-        asked: Option<&Scope>,
-        policy: &Scope,
-    ) -> Result<(&'a str, Scope), NoAudience> {
-        if let Some(asked) = asked
-            && !asked.is_within(policy)
+        asked: Option<Scope>,
+        policy: &Policy,
+    ) -> Result<(&str, Scope), NoAudience> {
+        if let Some(asked) = &asked
+            && !asked.is_within(&policy.all)
         {
             return Err(NoAudience::InvalidScope("the scope exceeds what the client is registered for"));
         }
-        let wanted = asked.unwrap_or(policy);
+        let wanted = asked.as_ref().unwrap_or(&policy.all);
+        let has = |service| wanted.iter().any(|token| policy.at(service).contains(token));
         let target = match resources {
-            [] => inferred(wanted)?,
+            [] => match (has(Service::ResourceApi), has(Service::AuthorizationServer)) {
+                (true, true) => {
+                    let why = "scopes of two resources: send resource, or scopes of one";
+                    return Err(NoAudience::InvalidScope(why));
+                }
+                (true, false) => Service::ResourceApi,
+                (false, _) => Service::AuthorizationServer,
+            },
             [one] => self.named(one, policy)?,
             _ => return Err(NoAudience::InvalidTarget("one resource a token")),
         };
-        let foreign =
-            if target == Service::ResourceApi { Service::AuthorizationServer } else { Service::ResourceApi };
-        let granted = if asked.is_some() {
-            if wanted.iter().any(|token| home(token) == foreign) {
-                return Err(NoAudience::InvalidScope("a scope belongs to another resource"));
-            }
-            wanted.clone()
-        } else {
-            only(wanted, |token| home(token) == target)
+        let foreign = match target {
+            Service::ResourceApi => Service::AuthorizationServer,
+            _ => Service::ResourceApi,
         };
+        if asked.is_some() && has(foreign) {
+            return Err(NoAudience::InvalidScope("a scope belongs to another resource"));
+        }
+        let granted = asked.unwrap_or_else(|| policy.at(target).clone());
         if granted.is_empty() {
             return Err(NoAudience::InvalidScope("nothing to grant"));
         }
-        Ok((if target == Service::ResourceApi { &self.resource_api } else { &self.issuer }, granted))
+        let audience = if target == Service::ResourceApi { &self.resource_api } else { &self.issuer };
+        Ok((&audience.text, granted))
     }
 
     /// The service that a `resource` value names, if the client's policy has a scope there.
-    fn named(&self, resource: &str, policy: &Scope) -> Result<Service, NoAudience> {
+    fn named(&self, resource: &str, policy: &Policy) -> Result<Service, NoAudience> {
         let asked =
             Url::parse(resource).map_err(|_| NoAudience::InvalidTarget("resource is not an absolute URI"))?;
         if asked.fragment().is_some() {
             return Err(NoAudience::InvalidTarget("resource has a fragment"));
         }
-        let is = |known: &str| Url::parse(known).is_ok_and(|known| known == asked);
-        let target = if is(&self.resource_api) {
+        let target = if self.resource_api.url.as_ref() == Some(&asked) {
             Service::ResourceApi
-        } else if is(&self.issuer) {
+        } else if self.issuer.url.as_ref() == Some(&asked) {
             Service::AuthorizationServer
         } else {
             return Err(NoAudience::InvalidTarget("no such resource"));
         };
-        if policy.iter().any(|token| home(token) == target) {
-            Ok(target)
-        } else {
-            Err(NoAudience::InvalidTarget("the client has no scope at this resource"))
+        if policy.at(target).is_empty() {
+            return Err(NoAudience::InvalidTarget("the client has no scope at this resource"));
         }
+        Ok(target)
     }
-}
-
-/// RFC 9068 §3: the audience that the scopes imply.
-fn inferred(scope: &Scope) -> Result<Service, NoAudience> {
-    let has = |wanted: Service| scope.iter().any(|token| home(token) == wanted);
-    match (has(Service::ResourceApi), has(Service::AuthorizationServer)) {
-        (true, true) => {
-            Err(NoAudience::InvalidScope("scopes of two resources: send resource, or scopes of one"))
-        }
-        (true, false) => Ok(Service::ResourceApi),
-        (false, _) => Ok(Service::AuthorizationServer),
-    }
-}
-
-fn only(scope: &Scope, keep: impl Fn(&str) -> bool) -> Scope {
-    scope.iter().filter(|token| keep(token)).collect()
 }
 
 /// The scope tokens that no part of this product knows.
@@ -122,11 +160,9 @@ mod tests {
     }
 
     fn settle(resources: &[&str], asked: Option<&str>, policy: &str) -> Result<(String, String), NoAudience> {
-        let audiences =
-            Audiences { issuer: "https://as.example".into(), resource_api: "https://rs.example".into() };
-        let asked = asked.map(scope);
+        let audiences = Audiences::new("https://as.example", "https://rs.example");
         audiences
-            .settle(resources, asked.as_ref(), &scope(policy))
+            .settle(resources, asked.map(scope), &Policy::new(scope(policy)))
             .map(|(audience, granted)| (audience.to_owned(), granted.to_string()))
     }
 

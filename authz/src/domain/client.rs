@@ -1,9 +1,13 @@
 //! A client: how it authenticates, how it signs, and what it may ask for (RFC 6749 §2, RFC 7591 §2).
 
-use keys::{PublicJwk, VerifyingKey, token::Scope};
+use keys::{PublicJwk, VerifyingKey};
 use url::Url;
 
-use super::{Status, audience::unknown_scopes, is_alias, text_enum};
+use super::{
+    Status,
+    audience::{Policy, unknown_scopes},
+    is_alias, text_enum,
+};
 
 text_enum! {
     /// `token_endpoint_auth_method`: the one way in which a client may authenticate.
@@ -115,7 +119,7 @@ pub struct ClientSettings {
     /// The pinned authentication method.
     pub auth_method: AuthMethod,
     /// The policy: the most it may be granted.
-    pub scope: Scope,
+    pub scope: Policy,
     /// Grant types it may use.
     pub grant_types: Vec<GrantType>,
     /// How its requests must be signed.
@@ -162,7 +166,7 @@ impl ClientSettings {
         };
         let has = |key_use| self.keys.iter().any(|key| key.key_use == key_use);
         check(is_alias(&self.alias), "alias", "malformed");
-        check(unknown_scopes(&self.scope).is_empty(), "scope", "unknown_scope");
+        check(unknown_scopes(self.scope.scope()).is_empty(), "scope", "unknown_scope");
         check(
             self.allowed_origins.iter().all(|origin| is_origin(origin)),
             "allowed_origins",
@@ -212,7 +216,7 @@ mod tests {
         ClientSettings {
             alias: "backend".into(),
             auth_method: AuthMethod::ClientSecretBasic,
-            scope: "users:write".parse().unwrap(),
+            scope: Policy::new("users:write".parse().unwrap()),
             grant_types: vec![GrantType::ClientCredentials],
             profile: Profile::None,
             allowed_origins: vec!["http://localhost:8082".into()],
@@ -237,7 +241,7 @@ mod tests {
         type Break = fn(&mut ClientSettings);
         let cases: [(Break, &str); 8] = [
             (|it| it.alias = "No Good".into(), "alias"),
-            (|it| it.scope = "users:write nope".parse().unwrap(), "scope"),
+            (|it| it.scope = Policy::new("users:write nope".parse().unwrap()), "scope"),
             (|it| it.allowed_origins = vec!["http://localhost:8082/".into()], "allowed_origins"),
             (|it| it.access_token_ttl_s = Some(29), "access_token_ttl_s"),
             (|it| it.auth_method = AuthMethod::PrivateKeyJwt, "assertion_keys"),

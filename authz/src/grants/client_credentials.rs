@@ -42,11 +42,11 @@ pub fn issue(app: &App, who: &AuthenticatedClient, ask: Ask<'_>) -> Result<Grant
     let asked = ask.scope.map(str::parse::<Scope>).transpose();
     let asked = asked.map_err(|_| OAuthError::InvalidScope("the scope is malformed"))?;
     let resources: Vec<&str> = ask.resources.iter().map(String::as_str).collect();
-    let (audience, scope) = app.audiences.settle(&resources, asked.as_ref(), &settings.scope)?;
+    let (audience, scope) = app.audiences.settle(&resources, asked, &settings.scope)?;
     let now = app.platform.now();
     let expires_in = settings.access_token_ttl_s.unwrap_or(app.config.client_token_ttl_s);
     let token = AccessToken {
-        iss: app.audiences.issuer.clone(),
+        iss: app.audiences.issuer().to_owned(),
         aud: audience.to_owned(),
         sub: who.client.id.clone(),
         client_id: who.client.id.clone(),

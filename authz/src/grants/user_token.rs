@@ -108,14 +108,14 @@ pub async fn issue(app: &App, who: &AuthenticatedClient, ask: Ask) -> Result<Gra
     }
     let allowed = allow_list(app, who);
     let (operation, user_in_path) = allowed_operation(&allowed, ask.method.as_deref(), uri.path())?;
-    if !who.client.settings.scope.contains(&operation.scope) {
+    if !who.client.settings.scope.scope().contains(&operation.scope) {
         return Err(Refusal::ScopeNotGranted);
     }
     let subject = find_user(app, who, &ask.whom, user_in_path.as_deref()).await?;
     let now = app.platform.now();
     let token = AccessToken {
-        iss: app.audiences.issuer.clone(),
-        aud: app.audiences.resource_api.clone(),
+        iss: app.audiences.issuer().to_owned(),
+        aud: app.audiences.resource_api().to_owned(),
         sub: subject.sub,
         client_id: who.client.id.clone(),
         jti: app.platform.new_id("otk"),

@@ -105,7 +105,7 @@ async fn caller(app: &App, parts: &Parts, requirement: &Requirement) -> Result<C
     if !requirement.kinds.contains(&token.kind) {
         return Err(forbidden("wrong_token_kind", "This call takes another kind of token."));
     }
-    let scope = token.scope.intersection(&who.client.settings.scope);
+    let scope = token.scope.intersection(who.client.settings.scope.scope());
     if !requirement.scopes.iter().all(|needed| scope.contains(needed)) {
         return Err(insufficient_scope(&requirement.scopes));
     }
@@ -137,7 +137,7 @@ fn bearer_token(headers: &HeaderMap) -> Result<&str, Problem> {
 }
 
 fn verified(app: &App, token: &str) -> Result<AccessToken, Problem> {
-    let expect = Expect { issuer: &app.audiences.issuer, audience: &app.audiences.issuer };
+    let expect = Expect { issuer: app.audiences.issuer(), audience: app.audiences.issuer() };
     AccessToken::verify(token, &expect, |kid| app.keys.verifying(kid), app.platform.now())
         .map_err(invalid_token)
 }

@@ -243,7 +243,7 @@ fn check_secret(
 /// Verifies the assertion, then takes its `jti`: of racing requests with one assertion exactly one passes.
 async fn check_assertion(app: &App, parts: &Parts, client: &Client, assertion: &str) -> Result<(), Unproved> {
     let endpoint = TargetUri::of(&parts.extensions).map(|target| format!("{}{}", target.origin, target.path));
-    let mut audiences = vec![app.audiences.issuer.as_str()];
+    let mut audiences = vec![app.audiences.issuer()];
     if client.settings.legacy_assertion_audience {
         audiences.extend(endpoint.as_deref());
         audiences.push(&app.token_endpoint);

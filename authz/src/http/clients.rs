@@ -15,6 +15,7 @@ use crate::{
     app::{App, Caller},
     domain::{
         Status,
+        audience::Policy,
         client::{AuthMethod, Client, ClientKey, ClientSettings, GrantType, KeyUse, Profile},
     },
     http::partners::PageQuery,
@@ -91,7 +92,7 @@ impl From<Client> for ClientBody {
             alias: client.settings.alias,
             status: client.status,
             token_endpoint_auth_method: client.settings.auth_method,
-            scope: client.settings.scope,
+            scope: client.settings.scope.scope().clone(),
             grant_types: client.settings.grant_types,
             profile: client.settings.profile,
             allowed_origins: client.settings.allowed_origins,
@@ -129,7 +130,7 @@ impl NewClient {
         Ok(ClientSettings {
             alias: self.alias,
             auth_method: self.token_endpoint_auth_method,
-            scope: self.scope,
+            scope: Policy::new(self.scope),
             grant_types: self.grant_types,
             profile: self.profile,
             allowed_origins: self.allowed_origins,

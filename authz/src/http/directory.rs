@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use crate::{
     app::{App, Caller},
+    http::partners::platform_only,
     operations::directory::{self, Feed},
 };
 
@@ -25,7 +26,10 @@ pub(crate) struct FeedQuery {
     path = "/v1/directory",
     tag = "Directory",
     params(FeedQuery),
-    responses((status = 200, description = "The feed", body = Feed)),
+    responses(
+        (status = 200, description = "The feed", body = Feed),
+        (status = 403, description = "`platform_only`"),
+    ),
     extensions(
         ("x-scopes" = json!(["directory:read"])),
         ("x-token-kinds" = json!(["client"])),
@@ -34,8 +38,9 @@ pub(crate) struct FeedQuery {
 )]
 pub(crate) async fn read(
     State(app): State<App>,
-    _caller: Caller,
+    caller: Caller,
     StrictQuery { value: query, .. }: StrictQuery<FeedQuery>,
 ) -> Result<Json<Feed>, Problem> {
+    platform_only(&caller)?;
     Ok(Json(directory::read(&app, query.after_seq, query.wait_s.unwrap_or(0)).await?))
 }

@@ -34,7 +34,8 @@ pub(crate) const SERVICE: &str = "authz";
 /// What a management path demands of its caller stands in its OpenAPI extensions (`x-scopes`, `x-token-kinds`,
 /// `x-signed`) and is enforced from there, so the document cannot differ from the service.
 pub fn router(app: &App) -> Router {
-    let (routes, document) = documented().split_for_parts();
+    let (routes, mut document) = documented().split_for_parts();
+    openapi::name_security(&mut document);
     let gatekeeper = Gatekeeper::new(app.clone(), Requirements::from_document(&document));
     let guarded = routes.route_layer(middleware::from_fn_with_state(gatekeeper, bearer::admit));
     let open = Router::new()
@@ -46,7 +47,9 @@ pub fn router(app: &App) -> Router {
 
 /// The OpenAPI 3.1 document of the service.
 pub fn openapi() -> utoipa::openapi::OpenApi {
-    documented().split_for_parts().1
+    let mut document = documented().split_for_parts().1;
+    openapi::name_security(&mut document);
+    document
 }
 
 fn documented() -> OpenApiRouter<App> {

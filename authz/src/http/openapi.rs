@@ -2,7 +2,7 @@
 
 use utoipa::{
     Modify, OpenApi,
-    openapi::security::{Http, HttpAuthScheme, SecurityScheme},
+    openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme},
 };
 
 /// The document's head.
@@ -27,5 +27,18 @@ impl Modify for Bearer {
         let components = document.components.get_or_insert_default();
         let bearer = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
         components.add_security_scheme("bearer", bearer);
+    }
+}
+
+/// Says of every operation that lists token kinds that it takes a bearer token.
+pub(super) fn name_security(document: &mut utoipa::openapi::OpenApi) {
+    for item in document.paths.paths.values_mut() {
+        let operations = [&mut item.get, &mut item.post, &mut item.put, &mut item.delete];
+        for operation in operations.into_iter().filter_map(Option::as_mut) {
+            let kinds = operation.extensions.as_ref().and_then(|extensions| extensions.get("x-token-kinds"));
+            if kinds.and_then(serde_json::Value::as_array).is_some_and(|kinds| !kinds.is_empty()) {
+                operation.security = Some(vec![SecurityRequirement::new("bearer", Vec::<String>::new())]);
+            }
+        }
     }
 }

@@ -77,11 +77,11 @@ impl PageQuery {
     }
 }
 
-fn platform_only(caller: &Caller) -> Result<(), Problem> {
+pub(super) fn platform_only(caller: &Caller) -> Result<(), Problem> {
     if caller.who.partner.is_platform {
         return Ok(());
     }
-    Err(forbidden("platform_only", "Partners are the platform's business."))
+    Err(forbidden("platform_only", "This is the platform's business."))
 }
 
 /// Creates a partner.

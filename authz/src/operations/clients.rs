@@ -55,8 +55,8 @@ pub async fn create(
     if !problems.is_empty() {
         return Err(Refusal::Settings(problems));
     }
-    let holds: &Scope = &caller.who.client.settings.scope;
-    if !caller.scope.contains("platform:admin") && !settings.scope.is_within(holds) {
+    let holds: &Scope = caller.who.client.settings.scope.scope();
+    if !caller.scope.contains("platform:admin") && !settings.scope.scope().is_within(holds) {
         return Err(Refusal::ScopeNotGrantable);
     }
     let id = app.platform.new_id("cli");

@@ -141,7 +141,7 @@ fn client_body(client: &Client) -> Value {
         "partner_id": client.partner_id,
         "alias": client.settings.alias,
         "status": client.status,
-        "scope": client.settings.scope,
+        "scope": client.settings.scope.scope(),
         "profile": client.settings.profile,
         "allowed_origins": client.settings.allowed_origins,
         "signature_keys": keys,

@@ -11,6 +11,7 @@ use keys::UnixSeconds;
 use super::{from_json, known, to_json};
 use crate::domain::{
     Status,
+    audience::Policy,
     client::{Client, ClientKey, ClientSettings},
 };
 
@@ -63,7 +64,7 @@ impl Row {
             settings: ClientSettings {
                 alias: self.alias,
                 auth_method: known(&self.auth_method, "client.auth_method")?,
-                scope: known(&self.scope, "client.scope")?,
+                scope: Policy::new(known(&self.scope, "client.scope")?),
                 grant_types: from_json(&self.grant_types, "client.grant_types")?,
                 profile: known(&self.profile, "client.profile")?,
                 allowed_origins: from_json(&self.allowed_origins, "client.allowed_origins")?,
@@ -85,7 +86,7 @@ pub async fn insert_client(tx: &mut Tx, client: &Client) -> Result<bool, Fault> 
     let settings = &client.settings;
     let grant_types = to_json(&settings.grant_types, "client.grant_types")?;
     let allowed_origins = to_json(&settings.allowed_origins, "client.allowed_origins")?;
-    let scope = settings.scope.to_string();
+    let scope = settings.scope.scope().to_string();
     let inserted = on!(tx, conn => sqlx::query(INSERT)
         .bind(client.id.as_str())
         .bind(client.partner_id.as_str())
@@ -119,7 +120,7 @@ pub async fn update_client(tx: &mut Tx, client: &Client) -> Result<(), Fault> {
     let settings = &client.settings;
     let grant_types = to_json(&settings.grant_types, "client.grant_types")?;
     let allowed_origins = to_json(&settings.allowed_origins, "client.allowed_origins")?;
-    let scope = settings.scope.to_string();
+    let scope = settings.scope.scope().to_string();
     on!(tx, conn => sqlx::query(UPDATE)
         .bind(client.id.as_str())
         .bind(client.status.as_str())

@@ -200,3 +200,44 @@ async fn a_malformed_query_is_refused() {
     }
     world.stop().await;
 }
+
+#[tokio::test]
+async fn the_feed_is_for_the_platform_alone() {
+    let database = TestDatabase::sqlite();
+    let world = World::start(&database).await;
+    let token = world.management_token("beta", "backend", "directory:read").await;
+    world.get(&token, "/v1/directory").await.refused(403, "platform_only");
+    world.stop().await;
+}
+
+/// A long poll does not hold up the end of the service.
+#[tokio::test]
+async fn waiting_readers_are_answered_when_the_service_ends() {
+    let database = TestDatabase::sqlite();
+    let world = World::start(&database).await;
+    let token = world.management_token("platform", "admin", "directory:read").await;
+    let at = head(&world, &token).await;
+    let waiting =
+        world.http.get(world.at(&format!("/v1/directory?after_seq={at}&wait_s=10"))).bearer_auth(&token);
+    let waiting = tokio::spawn(waiting.send());
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let since = Instant::now();
+    world.stop().await;
+    assert!(since.elapsed() < Duration::from_secs(3), "{:?}", since.elapsed());
+    assert_eq!(waiting.await.unwrap().unwrap().status(), StatusCode::OK);
+}
+
+/// As the resource API itself comes: with an assertion, without naming a scope.
+#[tokio::test]
+async fn the_resource_api_reads_the_feed_with_its_assertion() {
+    for database in TestDatabase::both().await {
+        let world = World::start(&database).await;
+        let key = keys::SigningKey::es256_from_seed([21; 32]).unwrap();
+        let assertion = world.assertion(&world.id("platform", "resource-api"), &key, &json!({}));
+        let granted = world.assertion_grant(&assertion).await;
+        assert_eq!(granted.json["scope"], "directory:read users:read users:write", "{}", granted.json);
+        let token = granted.json["access_token"].as_str().unwrap();
+        assert_eq!(feed(&world, token, "").await.json["snapshot"], true);
+        world.stop().await;
+    }
+}

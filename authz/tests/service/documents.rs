@@ -109,3 +109,51 @@ async fn a_service_that_would_speak_plain_http_to_the_world_does_not_start() {
     assert!(refused.to_string().contains("issuer: http://id.example.com must be https"), "{refused}");
     world.stop().await;
 }
+
+/// Public clients, for whose browsers a cross-origin answer would be, have no grant yet.
+#[tokio::test]
+async fn no_foreign_page_may_read_an_answer() {
+    let database = TestDatabase::sqlite();
+    let world = World::start(&database).await;
+    for path in ["/oauth2/token", "/oauth2/jwks", "/.well-known/openid-configuration"] {
+        for method in [reqwest::Method::OPTIONS, reqwest::Method::GET] {
+            let request = world.http.request(method, world.at(path)).header("origin", "https://evil.example");
+            let reply = world.send(request.header("access-control-request-method", "POST")).await;
+            assert!(reply.headers.keys().all(|name| !name.as_str().starts_with("access-control-")), "{path}");
+        }
+    }
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_path_written_otherwise_is_another_path() {
+    let database = TestDatabase::sqlite();
+    let world = World::start(&database).await;
+    let address = world.base.strip_prefix("http://").unwrap();
+    for path in
+        ["/oauth2/token/", "//oauth2/token", "/oauth2/%74oken", "/oauth2/token;x=1", "/x/../oauth2/token"]
+    {
+        // A client library would tidy the path up.
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+        );
+        let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        tokio::io::AsyncWriteExt::write_all(&mut stream, head.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        tokio::io::AsyncReadExt::read_to_string(&mut stream, &mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 404"), "{path}: {answer}");
+    }
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn every_guarded_operation_names_its_security_scheme() {
+    let document = serde_json::to_value(authz::http::openapi()).unwrap();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            let guarded = path.starts_with("/v1/");
+            let expected = if guarded { json!([{"bearer": []}]) } else { json!(null) };
+            assert_eq!(operation["security"], expected, "{method} {path}");
+        }
+    }
+}
