@@ -65,7 +65,9 @@ pub(crate) fn request(
         text.push_str("\r\n");
     }
     if !body.is_empty() || method == "POST" {
-        text.push_str(&format!("content-length: {}\r\n", body.len()));
+        text.push_str("content-length: ");
+        text.push_str(&body.len().to_string());
+        text.push_str("\r\n");
     }
     text.push_str("\r\n");
     let mut bytes = text.into_bytes();

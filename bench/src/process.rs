@@ -1,6 +1,6 @@
 //! Servers as child processes, and what the system says they used.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ pub(crate) struct Server {
 
 impl Server {
     /// Starts a command with its output thrown away.
-    pub(crate) fn start(program: &PathBuf, arguments: &[String]) -> anyhow::Result<Self> {
+    pub(crate) fn start(program: &Path, arguments: &[String]) -> anyhow::Result<Self> {
         let child = Command::new(program)
             .args(arguments)
             .stdin(Stdio::null())
@@ -51,7 +51,7 @@ impl Server {
     }
 
     /// Waits until the file exists, which a server writes when it answers.
-    pub(crate) async fn wait_for_file(&mut self, path: &PathBuf) -> anyhow::Result<()> {
+    pub(crate) async fn wait_for_file(&mut self, path: &Path) -> anyhow::Result<()> {
         for _ in 0..600 {
             if path.exists() {
                 return Ok(());

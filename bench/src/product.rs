@@ -127,14 +127,14 @@ impl Product {
             created: SystemClock.now(),
             nonce: &nonce,
         };
-        let signed = signer.sign(&message).context("sign")?;
+        let made = signer.sign(&message).context("sign")?;
         let mut all: Vec<(String, String)> = headers
             .iter()
             .map(|(name, value)| Ok((name.to_string(), value.to_str()?.to_owned())))
             .collect::<anyhow::Result<_>>()?;
-        all.extend(signed.content_digest.map(|digest| ("content-digest".to_owned(), digest)));
-        all.push(("signature-input".to_owned(), signed.signature_input));
-        all.push(("signature".to_owned(), signed.signature));
+        all.extend(made.content_digest.map(|digest| ("content-digest".to_owned(), digest)));
+        all.push(("signature-input".to_owned(), made.signature_input));
+        all.push(("signature".to_owned(), made.signature));
         Ok(all)
     }
 
@@ -192,7 +192,7 @@ pub(crate) const JSON: &str = "application/json";
 pub(crate) fn nonce() -> String {
     let mut bytes = [0; 16];
     SystemEntropy.fill(&mut bytes);
-    keys::b64::encode(&bytes)
+    keys::b64::encode(bytes.as_slice())
 }
 
 /// Base64 of RFC 4648 §4, which HTTP Basic wants, made from the URL-safe form.
