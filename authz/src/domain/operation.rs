@@ -257,7 +257,7 @@ mod tests {
         fn what_is_taken_reads_back_as_itself(rest in "[a-zA-Z0-9/.%?#@;:\\\\ _~-]{0,40}") {
             if let Ok(parsed) = parse(&format!("http://rs.example:8081/{rest}")) {
                 proptest::prop_assert_eq!(parse(parsed.as_str()), Ok(parsed.clone()));
-                proptest::prop_assert!(!parsed.path().contains("..") || !parsed.path().split('/').any(|part| part == ".."));
+                proptest::prop_assert!(parsed.path().split('/').all(|part| part != ".."));
                 proptest::prop_assert!(parsed.as_str().starts_with("http://rs.example:8081/"));
             }
         }

@@ -110,16 +110,14 @@ async fn authenticate(
     if let Some(retry_after_s) = app.throttle.wait_s(proof.client_id(), peer, now) {
         return Err(OAuthError::TooManyFailures { retry_after_s });
     }
-    let proved = prove(app, parts, &proof).await;
-    if let Err(Unproved::Refused(reason)) = &proved {
-        app.throttle.failed(proof.client_id(), peer, now);
-        let challenge = matches!(proof, Proof::Basic { .. });
-        return Err(OAuthError::InvalidClient { reason, challenge });
+    match prove(app, parts, &proof).await {
+        Ok(who) => Ok(who),
+        Err(Unproved::Fault(fault)) => Err(OAuthError::Internal(fault)),
+        Err(Unproved::Refused(reason)) => {
+            app.throttle.failed(proof.client_id(), peer, now);
+            Err(OAuthError::InvalidClient { reason, challenge: matches!(proof, Proof::Basic { .. }) })
+        }
     }
-    proved.map_err(|unproved| match unproved {
-        Unproved::Refused(reason) => OAuthError::InvalidClient { reason, challenge: false },
-        Unproved::Fault(fault) => OAuthError::Internal(fault),
-    })
 }
 
 /// Takes the one proof that was presented (RFC 6749 §2.3: not more than one method).
