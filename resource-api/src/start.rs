@@ -11,7 +11,7 @@ use chassis::http::{ServeOptions, serve};
 use chassis::keyring::KeyRing;
 use chassis::lease::run_leased;
 use chassis::ops::{self, Readiness};
-use chassis::outbox::Outbox;
+use chassis::outbox::{Outbox, with_expiring_tables};
 use chassis::shutdown::Shutdown;
 use chassis::sweeper::Sweeper;
 use chassis::{Platform, while_doing};
@@ -175,7 +175,8 @@ fn spawn_tasks(app: &App, shutdown: &Shutdown) {
     shutdown.spawn("directory follower", app.directory.clone().follow(shutdown.clone()));
     shutdown.spawn("issuer keys", refresh_issuer_keys(app.clone(), shutdown.clone()));
     shutdown.spawn("charge recovery", recovery::run(app.clone(), shutdown.clone()));
-    shutdown.spawn("sweeper", Sweeper::new(app.db.clone(), app.platform.clone()).run(shutdown.clone()));
+    let sweeper = with_expiring_tables(Sweeper::new(app.db.clone(), app.platform.clone()));
+    shutdown.spawn("sweeper", sweeper.run(shutdown.clone()));
     shutdown.spawn("kyc", crate::kyc::run(app.clone(), shutdown.clone()));
     let (polling, until) = (app.clone(), shutdown.clone());
     let poller =
