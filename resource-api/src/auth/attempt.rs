@@ -49,12 +49,73 @@ fn idempotency_claim(parts: &Parts, caller: &Caller) -> Result<ClaimKey, Problem
             "An Idempotency-Key is 1 to 255 visible ASCII characters.",
         ));
     }
+    Ok(claim_key(parts, caller, key))
+}
+
+/// The claim of one caller's key for one operation.
+fn claim_key(parts: &Parts, caller: &Caller, key: &str) -> ClaimKey {
     let path = parts.extensions.get::<MatchedPath>().map_or("", MatchedPath::as_str);
-    Ok(ClaimKey {
+    ClaimKey {
         kind: "idempotency",
         owner: format!("{}|{}|{}", caller.partner_id, caller.client_id, caller.sub),
         key: key.to_owned(),
         route: format!("{} {path}", parts.method),
+    }
+}
+
+/// An operation of a dialect whose body names the request: where there is no one-time token, that name
+/// stands for the `Idempotency-Key`.
+#[derive(Debug, Clone)]
+pub struct Unnamed(Asked);
+
+impl Unnamed {
+    /// The operation under the name that its body gives it.
+    pub fn named(self, id: &str) -> Asked {
+        let Self(mut asked) = self;
+        if asked.caller.one_time.is_none() {
+            id.clone_into(&mut asked.key.key);
+        }
+        asked
+    }
+
+    /// Who asks.
+    pub fn caller(&self) -> &Caller {
+        self.0.caller()
+    }
+}
+
+/// Reads everything of an attempt but its body; `claim_of` gives the claim where there is no one-time token.
+async fn asked<F>(parts: &mut Parts, app: &App, claim_of: F) -> Result<Asked, Response>
+where
+    F: FnOnce(&Parts, &Caller) -> Result<ClaimKey, Problem>,
+{
+    let caller = Caller::from_request_parts(parts, app).await.map_err(IntoResponse::into_response)?;
+    let target = TargetUri::from_request_parts(parts, app).await.map_err(IntoResponse::into_response)?;
+    let now = app.platform.clock.now();
+    let (key, expires_at) = match &caller.one_time {
+        Some(token) => (
+            ClaimKey {
+                kind: "one_time",
+                owner: token.issuer.clone(),
+                key: token.jti.clone(),
+                route: String::new(),
+            },
+            token.expires_at.plus(TOKEN_ANSWER_S),
+        ),
+        None => (
+            claim_of(parts, &caller).map_err(IntoResponse::into_response)?,
+            now.plus(app.config.idempotency_key_ttl_s),
+        ),
+    };
+    Ok(Asked {
+        key,
+        caller,
+        method: parts.method.as_str().to_owned(),
+        uri: target.to_string(),
+        now,
+        expires_at,
+        error_id: ErrorId::current(),
+        alert_id: app.platform.new_id("evt"),
     })
 }
 
@@ -62,34 +123,15 @@ impl FromRequestParts<App> for Asked {
     type Rejection = Response;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Response> {
-        let caller = Caller::from_request_parts(parts, app).await.map_err(IntoResponse::into_response)?;
-        let target = TargetUri::from_request_parts(parts, app).await.map_err(IntoResponse::into_response)?;
-        let now = app.platform.clock.now();
-        let (key, expires_at) = match &caller.one_time {
-            Some(token) => (
-                ClaimKey {
-                    kind: "one_time",
-                    owner: token.issuer.clone(),
-                    key: token.jti.clone(),
-                    route: String::new(),
-                },
-                token.expires_at.plus(TOKEN_ANSWER_S),
-            ),
-            None => (
-                idempotency_claim(parts, &caller).map_err(IntoResponse::into_response)?,
-                now.plus(app.config.idempotency_key_ttl_s),
-            ),
-        };
-        Ok(Self {
-            key,
-            caller,
-            method: parts.method.as_str().to_owned(),
-            uri: target.to_string(),
-            now,
-            expires_at,
-            error_id: ErrorId::current(),
-            alert_id: app.platform.new_id("evt"),
-        })
+        asked(parts, app, idempotency_claim).await
+    }
+}
+
+impl FromRequestParts<App> for Unnamed {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Response> {
+        asked(parts, app, |parts, caller| Ok(claim_key(parts, caller, ""))).await.map(Self)
     }
 }
 

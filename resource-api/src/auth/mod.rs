@@ -25,7 +25,7 @@ mod authz_client;
 mod once;
 mod surroundings;
 
-pub use attempt::reply;
+pub use attempt::{Unnamed, reply};
 pub use authz_client::{AuthzClient, AuthzSetup, AuthzUnavailable, RegisterFault, RegisteredUser};
 pub use guard::{Caller, Presented, TokenClient};
 pub use once::{Asked, Attempt, Begun, Bound, begin, finish, still_running};

@@ -144,7 +144,14 @@ mod tests {
     fn a_wrong_check_digit_or_length_is_no_card_number() {
         assert!(is_card_number("4242424242424242"));
         assert!(is_card_number("378282246310005"));
-        for text in ["4242424242424241", "4242 4242 4242 4242", "42424242424", "", "tok_success", "42424242424242424242"] {
+        for text in [
+            "4242424242424241",
+            "4242 4242 4242 4242",
+            "42424242424",
+            "",
+            "tok_success",
+            "42424242424242424242",
+        ] {
             assert!(!is_card_number(text), "{text}");
         }
     }

@@ -30,9 +30,7 @@ pub fn to_minor_units(text: &str, digits: u16) -> Result<i64, BadDecimal> {
         return Err(BadDecimal::Malformed);
     }
     let fraction = if fraction == "0" { "" } else { fraction };
-    let missing = usize::from(digits)
-        .checked_sub(fraction.len())
-        .ok_or(BadDecimal::TooPrecise)?;
+    let missing = usize::from(digits).checked_sub(fraction.len()).ok_or(BadDecimal::TooPrecise)?;
     let mut amount: i64 = 0;
     let zeros = std::iter::repeat_n(b'0', missing);
     for digit in whole.bytes().chain(fraction.bytes()).chain(zeros) {
@@ -71,7 +69,10 @@ mod tests {
 
     #[test]
     fn odd_twins_of_an_amount_are_refused() {
-        for text in ["", ".", "1.", ".5", "+10", "-0", "010", "1e1", "1E1", " 10", "10 ", "١٠", "NaN", "1,5", "0x1", "1.2.3"] {
+        for text in [
+            "", ".", "1.", ".5", "+10", "-0", "010", "1e1", "1E1", " 10", "10 ", "١٠", "NaN", "1,5", "0x1",
+            "1.2.3",
+        ] {
             assert_eq!(to_minor_units(text, 2), Err(BadDecimal::Malformed), "{text}");
         }
     }

@@ -237,7 +237,8 @@ impl FiatIn {
             FiatInState::Refused => ("failed", "not_started", "not_started"),
             FiatInState::Failed => ("completed", "failed", "not_started"),
         };
-        let stage = |kind, status| Stage { kind, status, failure_reason: reason.filter(|_| status == "failed") };
+        let stage =
+            |kind, status| Stage { kind, status, failure_reason: reason.filter(|_| status == "failed") };
         [
             stage("identity", "completed"),
             stage("monitoring", monitoring),
@@ -277,7 +278,8 @@ mod tests {
 
     #[test]
     fn open_states_answer_202_and_settled_ones_201() {
-        let statuses: Vec<_> = FiatInState::ALL.iter().map(|state| order(*state, None).answer_status()).collect();
+        let statuses: Vec<_> =
+            FiatInState::ALL.iter().map(|state| order(*state, None).answer_status()).collect();
         assert_eq!(statuses, [202, 202, 201, 201, 201]);
     }
 

@@ -47,13 +47,21 @@ impl HttpGateway {
         Self { fetcher, config }
     }
 
-    async fn call(&self, method: Method, path: &str, key: Option<&str>, body: Bytes) -> Result<FetchReply, CallFailed> {
+    async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        key: Option<&str>,
+        body: Bytes,
+    ) -> Result<FetchReply, CallFailed> {
         let base = self.config.base_url.as_str().trim_end_matches('/');
-        let url = Url::parse(&format!("{base}{path}")).map_err(|_| CallFailed("the gateway's URL cannot be built"))?;
+        let url = Url::parse(&format!("{base}{path}"))
+            .map_err(|_| CallFailed("the gateway's URL cannot be built"))?;
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if let Some(key) = key {
-            let key = HeaderValue::from_str(key).map_err(|_| CallFailed("the charge id is no header value"))?;
+            let key =
+                HeaderValue::from_str(key).map_err(|_| CallFailed("the charge id is no header value"))?;
             headers.insert("idempotency-key", key);
         }
         if let Some(secret) = &self.config.api_key {
@@ -66,10 +74,14 @@ impl HttpGateway {
         let request = FetchRequest { method, url, headers, body, deadline };
         self.fetcher.fetch(request).await.map_err(|error| match error {
             FetchError::NotAllowed(_) => CallFailed("the gateway's address is not allowed"),
-            FetchError::Unresolved | FetchError::NotConnected(_) => CallFailed("the gateway cannot be reached"),
+            FetchError::Unresolved | FetchError::NotConnected(_) => {
+                CallFailed("the gateway cannot be reached")
+            }
             FetchError::TimedOut => CallFailed("the gateway did not answer in time"),
             FetchError::BrokenOff(_) => CallFailed("the gateway's answer broke off"),
-            FetchError::Redirected(_) | FetchError::TooLarge(_) => CallFailed("the gateway's answer is not readable"),
+            FetchError::Redirected(_) | FetchError::TooLarge(_) => {
+                CallFailed("the gateway's answer is not readable")
+            }
         })
     }
 }
@@ -135,7 +147,13 @@ fn judge_token(reply: &FetchReply) -> Result<Instrument, TokeniseRefusal> {
             let body: TokenBody = serde_json::from_slice(&reply.body)
                 .map_err(|_| TokeniseRefusal::Unavailable("a success that is no token"))?;
             let TokenBody { token, brand, last4, fingerprint, country } = body;
-            Ok(Instrument { token, brand, last4: last4.filter(|last4| last4.len() == 4), fingerprint, country })
+            Ok(Instrument {
+                token,
+                brand,
+                last4: last4.filter(|last4| last4.len() == 4),
+                fingerprint,
+                country,
+            })
         }
         StatusCode::UNPROCESSABLE_ENTITY => {
             let body: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
@@ -158,7 +176,9 @@ impl PaymentGateway for HttpGateway {
         });
         Box::pin(async move {
             let reply = self.call(Method::POST, "/v1/tokens", None, body.to_string().into()).await;
-            reply.map_err(|failed| TokeniseRefusal::Unavailable(failed.0)).and_then(|reply| judge_token(&reply))
+            reply
+                .map_err(|failed| TokeniseRefusal::Unavailable(failed.0))
+                .and_then(|reply| judge_token(&reply))
         })
     }
 
@@ -168,7 +188,8 @@ impl PaymentGateway for HttpGateway {
             "reference": ask.charge_id,
         });
         Box::pin(async move {
-            match self.call(Method::POST, "/v1/charges", Some(&ask.charge_id), body.to_string().into()).await {
+            match self.call(Method::POST, "/v1/charges", Some(&ask.charge_id), body.to_string().into()).await
+            {
                 Ok(reply) => judge(&reply, ask),
                 Err(failed) => Answer::Unknown(failed.0),
             }
@@ -248,7 +269,9 @@ mod tests {
                 Answer::Declined { code: code.to_owned(), category, provider_ref: Some("gch_1".to_owned()) };
             assert_eq!(declined(402, code), expected);
         }
-        for (status, code) in [(402, "try_again_later"), (200, "card_declined"), (409, "card_declined"), (429, "x")] {
+        for (status, code) in
+            [(402, "try_again_later"), (200, "card_declined"), (409, "card_declined"), (429, "x")]
+        {
             assert!(matches!(declined(status, code), Answer::Unknown(_)), "{status} {code}");
         }
     }
@@ -256,8 +279,14 @@ mod tests {
     #[test]
     fn a_refused_card_is_told_only_by_codes_we_know() {
         let refused = |status, body: Value| judge_token(&reply(status, &body)).unwrap_err();
-        assert_eq!(refused(422, json!({"error": "unknown_test_card"})), TokeniseRefusal::Refused("unknown_test_card"));
-        assert_eq!(refused(422, json!({"error": "4242424242424242"})), TokeniseRefusal::Refused("card_refused"));
+        assert_eq!(
+            refused(422, json!({"error": "unknown_test_card"})),
+            TokeniseRefusal::Refused("unknown_test_card")
+        );
+        assert_eq!(
+            refused(422, json!({"error": "4242424242424242"})),
+            TokeniseRefusal::Refused("card_refused")
+        );
         assert_eq!(refused(404, json!({})), TokeniseRefusal::NotOffered);
         assert!(matches!(refused(500, json!({})), TokeniseRefusal::Unavailable(_)));
         assert!(matches!(refused(201, json!({})), TokeniseRefusal::Unavailable(_)));

@@ -78,7 +78,7 @@ async fn list(
         .await?;
     let shown = usize::try_from(limit).unwrap_or_default();
     let data = rows.iter().take(shown).map(view).collect::<Result<Vec<_>, _>>()?;
-    let next = rows.iter().take(shown).last().map_or(after_seq, |event| event.seq);
+    let next = rows.iter().take(shown).next_back().map_or(after_seq, |event| event.seq);
     Ok(Json(json!({ "data": data, "has_more": rows.len() > shown, "next_after_seq": next })))
 }
 
@@ -92,9 +92,14 @@ async fn list(
         ("x-idempotent" = json!(false)),
     ),
 )]
-async fn read(State(app): State<App>, caller: Caller, Path(id): Path<String>) -> Result<Json<Value>, Problem> {
+async fn read(
+    State(app): State<App>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<Json<Value>, Problem> {
     let partner_id = caller.partner_id;
-    let found = app.db.read(move |tx| Box::pin(async move { find_event(tx, &partner_id, &id).await })).await?;
+    let found =
+        app.db.read(move |tx| Box::pin(async move { find_event(tx, &partner_id, &id).await })).await?;
     Ok(Json(view(&found.ok_or_else(|| Refusal::not_found("event"))?)?))
 }
 
@@ -108,7 +113,11 @@ async fn read(State(app): State<App>, caller: Caller, Path(id): Path<String>) ->
         ("x-idempotent" = json!(false)),
     ),
 )]
-async fn deliveries(State(app): State<App>, caller: Caller, Path(id): Path<String>) -> Result<Json<Value>, Problem> {
+async fn deliveries(
+    State(app): State<App>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<Json<Value>, Problem> {
     let partner_id = caller.partner_id;
     let found = app
         .db
@@ -147,6 +156,10 @@ async fn deliveries(State(app): State<App>, caller: Caller, Path(id): Path<Strin
         ("x-idempotent" = json!(true)),
     ),
 )]
-async fn send_again(State(app): State<App>, attempt: Attempt, Path(id): Path<String>) -> Result<Response, Problem> {
+async fn send_again(
+    State(app): State<App>,
+    attempt: Attempt,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
     Ok(reply(send_event_again(&app, attempt, id).await?))
 }

@@ -15,15 +15,14 @@ use utoipa_axum::routes;
 
 use crate::app::App;
 use crate::auth::{Asked, reply};
-use crate::domain::card::{Card, Instrument, is_card_number};
-use crate::domain::customer::is_country;
+use crate::domain::card::Card;
 use crate::domain::cursor;
+use crate::domain::customer::is_country;
 use crate::domain::fiat_in::{FiatIn, Origin};
 use crate::domain::money::Money;
 use crate::domain::pii::{Pii, PiiInput};
 use crate::domain::refusal::{Class, Refusal};
-use crate::domain::transfer::is_reference;
-use crate::gateway::TokeniseRefusal;
+use crate::operations::fiat_ins::payment::{Paid, by_card, by_token, reference};
 use crate::operations::fiat_ins::{FiatInAsk, place, status_token};
 use crate::store::fiat_ins::{FiatInFilter, find_any_fiat_in, find_fiat_in, list_fiat_ins};
 
@@ -136,7 +135,7 @@ async fn create(
     let Paid { instrument, hashed } = paid(&app, &body.payment_method, &raw).await?;
     let ask = FiatInAsk {
         money: Money::checked(body.money.amount, &body.money.currency, "/money")?,
-        client_reference: reference(body.client_reference)?,
+        client_reference: reference(&body.client_reference, "/client_reference")?,
         pii: body.pii.map(|pii| Pii::checked(&pii, "/pii", now)).transpose()?,
         device: device(&app, body.device.as_ref())?,
         entity_id: body.entity_id,
@@ -145,12 +144,6 @@ async fn create(
     };
     let answer = place(&app, asked.over(&app, &hashed), ask).await?;
     answered(&app, answer)
-}
-
-/// An instrument, and the bytes over which the request is recognised when it comes again.
-pub(crate) struct Paid {
-    pub(crate) instrument: Instrument,
-    pub(crate) hashed: Vec<u8>,
 }
 
 /// Finds out what pays. A card becomes a token before anything is hashed, logged or stored: the body is
@@ -163,9 +156,13 @@ async fn paid(app: &App, method: &PaymentMethodBody, raw: &[u8]) -> Result<Paid,
         (None, Some(card)) => {
             let checked = Card::new(card.number.clone(), card.cvc.clone(), card.exp_month, card.exp_year);
             let card = checked.map_err(|bad| {
-                Refusal::unprocessable("invalid_card", "/payment_method/card", format!("the card is refused: {bad}"))
+                Refusal::unprocessable(
+                    "invalid_card",
+                    "/payment_method/card",
+                    format!("the card is refused: {bad}"),
+                )
             })?;
-            by_card(app, &card, raw, "/payment_method/card").await
+            Ok(by_card(app, &card, raw, "/payment_method/card").await?)
         }
         _ => {
             let detail = "a payment method is either a token or a card";
@@ -174,52 +171,15 @@ async fn paid(app: &App, method: &PaymentMethodBody, raw: &[u8]) -> Result<Paid,
     }
 }
 
-/// An instrument known by the gateway's token. A card number in its place is refused.
-pub(crate) fn by_token(token: &str, pointer: &str) -> Result<Instrument, Refusal> {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
-    if !(1..=128).contains(&token.len()) || !token.bytes().all(plain) || is_card_number(token) {
-        return Err(Refusal::unprocessable("payment_token_invalid", pointer, "not a token of the payment gateway"));
-    }
-    Ok(Instrument { token: token.to_owned(), brand: None, last4: None, fingerprint: None, country: None })
-}
-
-/// Turns a card into an instrument, and blanks it out of the request's bytes.
-pub(crate) async fn by_card(app: &App, card: &Card, raw: &[u8], pointer: &str) -> Result<Paid, Problem> {
-    let Some(mut hashed) = card.blank_out(raw) else {
-        return Err(Refusal::bad_request("invalid_card", "digits of a card are written plainly").into());
-    };
-    let instrument = app.gateway.tokenise(card).await.map_err(|refused| match refused {
-        TokeniseRefusal::Refused(code) => {
-            Refusal::unprocessable("card_refused", pointer, format!("the payment gateway refuses the card: {code}"))
-        }
-        TokeniseRefusal::NotOffered => {
-            Refusal::unprocessable("cards_not_taken", pointer, "cards are taken as gateway tokens only")
-        }
-        TokeniseRefusal::Unavailable(reason) => {
-            tracing::warn!(reason, "the payment gateway made no token");
-            Refusal::new(Class::Unavailable, "gateway_unavailable", "the payment gateway does not answer")
-        }
-    })?;
-    let name = instrument.fingerprint.as_deref().unwrap_or(&instrument.token);
-    hashed.extend_from_slice(name.as_bytes());
-    Ok(Paid { instrument, hashed })
-}
-
-/// The partner's own reference.
-pub(crate) fn reference(text: String) -> Result<String, Refusal> {
-    // A card number here would be stored and shown.
-    if is_reference(&text) && !is_card_number(&text) {
-        return Ok(text);
-    }
-    let detail = "1 to 64 of A-Z a-z 0-9 . _ - : /";
-    Err(Refusal::unprocessable("client_reference_not_allowed", "/client_reference", detail))
-}
-
 /// What is kept of the device: a keyed hash and a country.
 fn device(app: &App, device: Option<&DeviceBody>) -> Result<Origin, Refusal> {
     let Some(device) = device else { return Ok(Origin::default()) };
     if device.ip_country.as_deref().is_some_and(|country| !is_country(country)) {
-        return Err(Refusal::unprocessable("country_invalid", "/device/ip_country", "not an ISO 3166-1 alpha-2 code"));
+        return Err(Refusal::unprocessable(
+            "country_invalid",
+            "/device/ip_country",
+            "not an ISO 3166-1 alpha-2 code",
+        ));
     }
     let parts = [&device.id, &device.user_agent].map(|part| part.as_deref().unwrap_or_default().as_bytes());
     let known = parts.iter().any(|part| !part.is_empty());
@@ -272,7 +232,11 @@ struct Told {
         ("x-opaque-bearer" = json!(true)),
     ),
 )]
-async fn read(State(app): State<App>, presented: Presented, Path(id): Path<String>) -> Result<Response, Problem> {
+async fn read(
+    State(app): State<App>,
+    presented: Presented,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
     let (order, client) = match presented {
         Presented::Caller(caller) => (read_for(&app, &caller, id).await?, None),
         Presented::Opaque(token) => {
@@ -292,7 +256,8 @@ async fn read(State(app): State<App>, presented: Presented, Path(id): Path<Strin
 async fn read_for(app: &App, caller: &Caller, id: String) -> Result<FiatIn, Problem> {
     not_late(caller)?;
     let partner_id = caller.partner_id.clone();
-    let found = app.db.read(move |tx| Box::pin(async move { find_fiat_in(tx, &partner_id, &id).await })).await?;
+    let found =
+        app.db.read(move |tx| Box::pin(async move { find_fiat_in(tx, &partner_id, &id).await })).await?;
     let own = |order: &FiatIn| {
         let spent = caller.one_time.as_ref().is_none_or(|token| order.token_jti.as_ref() == Some(&token.jti));
         caller.may_see(&order.sub) && spent
@@ -310,7 +275,9 @@ fn not_late(caller: &Caller) -> Result<(), Refusal> {
 
 async fn read_by_status_token(app: &App, token: &str, id: String) -> Result<FiatIn, Problem> {
     if !status_token::is_good(&app.status_token_key, token, &id, app.platform.now()) {
-        return Err(Refusal::new(Class::Unauthorized, "invalid_token", "The token does not count here.").into());
+        return Err(
+            Refusal::new(Class::Unauthorized, "invalid_token", "The token does not count here.").into()
+        );
     }
     let found = app.db.read(move |tx| Box::pin(async move { find_any_fiat_in(tx, &id).await })).await?;
     Ok(found.ok_or_else(|| Refusal::not_found("fiat-in"))?)
@@ -349,16 +316,21 @@ async fn list(
     };
     let narrowed = format!("{:?}|{:?}", filter.sub, filter.token_jti);
     let scope = cursor::ListScope { partner_id: &caller.partner_id, list: "fiat-ins", filter: &narrowed };
-    let after = query.cursor.map(|text| cursor::open(&app.cursor_key, scope, &text)).transpose()?.unwrap_or_default();
+    let after =
+        query.cursor.map(|text| cursor::open(&app.cursor_key, scope, &text)).transpose()?.unwrap_or_default();
     let partner_id = caller.partner_id.clone();
     let rows = app
         .db
         .read(move |tx| {
-            Box::pin(async move { list_fiat_ins(tx, &partner_id, &filter, &after, limit.saturating_add(1)).await })
+            Box::pin(
+                async move { list_fiat_ins(tx, &partner_id, &filter, &after, limit.saturating_add(1)).await },
+            )
         })
         .await?;
     let page = cursor::page(rows, limit, |order| cursor::sign(&app.cursor_key, scope, &order.fiat_in_id));
     let data: Result<Vec<Value>, _> = page.data.iter().map(FiatIn::value).collect();
     let data = data.map_err(|_| chassis::Fault::new("write the view of a fiat-in"))?;
-    Ok(axum::Json(json!({ "data": data, "has_more": page.next_cursor.is_some(), "next_cursor": page.next_cursor })))
+    Ok(axum::Json(
+        json!({ "data": data, "has_more": page.next_cursor.is_some(), "next_cursor": page.next_cursor }),
+    ))
 }

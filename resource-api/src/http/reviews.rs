@@ -22,7 +22,11 @@ use crate::store::reviews::{find_review, list_reviews};
 
 /// The routes of this family.
 pub(crate) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(list)).routes(routes!(read)).routes(routes!(accept)).routes(routes!(refuse))
+    OpenApiRouter::new()
+        .routes(routes!(list))
+        .routes(routes!(read))
+        .routes(routes!(accept))
+        .routes(routes!(refuse))
 }
 
 #[derive(Debug, Deserialize)]
@@ -57,16 +61,21 @@ async fn list(
     let limit = cursor::checked_limit(query.limit)?;
     let state: Option<ReviewState> = query
         .state
-        .map(|text| text.parse().map_err(|_| Refusal::bad_request("invalid_state", "open, accepted or refused")))
+        .map(|text| {
+            text.parse().map_err(|_| Refusal::bad_request("invalid_state", "open, accepted or refused"))
+        })
         .transpose()?;
     let filter = state.map_or("", ReviewState::as_str);
     let scope = cursor::ListScope { partner_id: &caller.partner_id, list: "reviews", filter };
-    let after = query.cursor.map(|text| cursor::open(&app.cursor_key, scope, &text)).transpose()?.unwrap_or_default();
+    let after =
+        query.cursor.map(|text| cursor::open(&app.cursor_key, scope, &text)).transpose()?.unwrap_or_default();
     let partner_id = caller.partner_id.clone();
     let rows = app
         .db
         .read(move |tx| {
-            Box::pin(async move { list_reviews(tx, &partner_id, state, &after, limit.saturating_add(1)).await })
+            Box::pin(
+                async move { list_reviews(tx, &partner_id, state, &after, limit.saturating_add(1)).await },
+            )
         })
         .await?;
     let page = cursor::page(rows, limit, |review| cursor::sign(&app.cursor_key, scope, &review.review_id));
@@ -85,9 +94,14 @@ async fn list(
         ("x-idempotent" = json!(false)),
     ),
 )]
-async fn read(State(app): State<App>, caller: Caller, Path(id): Path<String>) -> Result<Json<Value>, Problem> {
+async fn read(
+    State(app): State<App>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<Json<Value>, Problem> {
     let partner_id = caller.partner_id;
-    let found = app.db.read(move |tx| Box::pin(async move { find_review(tx, &partner_id, &id).await })).await?;
+    let found =
+        app.db.read(move |tx| Box::pin(async move { find_review(tx, &partner_id, &id).await })).await?;
     let review = found.ok_or_else(|| Refusal::not_found("review"))?;
     Ok(Json(body(&review, None).map_err(while_doing("write the view of a review"))?))
 }

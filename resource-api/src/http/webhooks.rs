@@ -82,9 +82,14 @@ async fn list(State(app): State<App>, caller: Caller) -> Result<Json<Value>, Pro
         ("x-idempotent" = json!(false)),
     ),
 )]
-async fn read(State(app): State<App>, caller: Caller, Path(id): Path<String>) -> Result<Json<Value>, Problem> {
+async fn read(
+    State(app): State<App>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<Json<Value>, Problem> {
     let partner_id = caller.partner_id;
-    let found = app.db.read(move |tx| Box::pin(async move { find_endpoint(tx, &partner_id, &id).await })).await?;
+    let found =
+        app.db.read(move |tx| Box::pin(async move { find_endpoint(tx, &partner_id, &id).await })).await?;
     Ok(Json(view(&found.ok_or_else(|| Refusal::not_found("webhook endpoint"))?)))
 }
 
@@ -98,7 +103,11 @@ async fn read(State(app): State<App>, caller: Caller, Path(id): Path<String>) ->
         ("x-idempotent" = json!(false)),
     ),
 )]
-async fn disable(State(app): State<App>, caller: Caller, Path(id): Path<String>) -> Result<StatusCode, Problem> {
+async fn disable(
+    State(app): State<App>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<StatusCode, Problem> {
     let partner_id = caller.partner_id;
     let known = app
         .db

@@ -27,7 +27,16 @@ pub struct MonitoringConfig {
 
 impl Default for MonitoringConfig {
     fn default() -> Self {
-        let rates = [("EUR", 10_000), ("USD", 11_500), ("GBP", 8_700), ("CHF", 9_300), ("PLN", 42_500), ("UAH", 480_000), ("JPY", 17_500), ("KWD", 35_000)];
+        let rates = [
+            ("EUR", 10_000),
+            ("USD", 11_500),
+            ("GBP", 8_700),
+            ("CHF", 9_300),
+            ("PLN", 42_500),
+            ("UAH", 480_000),
+            ("JPY", 17_500),
+            ("KWD", 35_000),
+        ];
         Self {
             amount_max: [5_000, 15_000, 100_000, 1_000_000],
             orders_1h_max: 5,
@@ -44,14 +53,23 @@ impl MonitoringConfig {
     /// Every problem at once, so that an operator fixes the file in one go.
     pub fn problems(&self) -> Vec<String> {
         let mut found = Vec::new();
-        let growing = [("amount_max", &self.amount_max), ("sum_24h_max", &self.sum_24h_max), ("sum_30d_max", &self.sum_30d_max)];
+        let growing = [
+            ("amount_max", &self.amount_max),
+            ("sum_24h_max", &self.sum_24h_max),
+            ("sum_30d_max", &self.sum_30d_max),
+        ];
         for (name, levels) in growing {
             if levels[0] < 0 || levels.windows(2).any(|pair| pair[0] > pair[1]) {
-                found.push(format!("monitoring.{name}: four amounts, none negative, none below the one before"));
+                found.push(format!(
+                    "monitoring.{name}: four amounts, none negative, none below the one before"
+                ));
             }
         }
         if self.orders_1h_max < 1 || self.orders_24h_max < self.orders_1h_max {
-            found.push("monitoring.orders_1h_max, orders_24h_max: at least 1, the day's not below the hour's".to_owned());
+            found.push(
+                "monitoring.orders_1h_max, orders_24h_max: at least 1, the day's not below the hour's"
+                    .to_owned(),
+            );
         }
         let country = |code: &String| code.len() == 2 && code.bytes().all(|byte| byte.is_ascii_uppercase());
         if !self.blocked_countries.iter().all(country) {

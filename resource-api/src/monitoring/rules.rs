@@ -111,9 +111,9 @@ pub fn evaluate(config: &MonitoringConfig, inputs: &Inputs) -> Decision {
     Decision { outcome, hits, rule_set_version: RULE_SET_VERSION }
 }
 
-fn hit(rule_id: &'static str, reason_code: &'static str, outcome: Outcome, seen: (String, String)) -> Option<Hit> {
+fn hit(rule_id: &'static str, reason_code: &'static str, outcome: Outcome, seen: (String, String)) -> Hit {
     let (observed, threshold) = seen;
-    Some(Hit { rule_id, rule_version: 1, reason_code, outcome, observed, threshold })
+    Hit { rule_id, rule_version: 1, reason_code, outcome, observed, threshold }
 }
 
 fn level(inputs: &Inputs) -> usize {
@@ -124,13 +124,13 @@ fn level(inputs: &Inputs) -> usize {
 /// be compared goes to review: a rule that cannot look never lets money pass.
 fn single_amount(config: &MonitoringConfig, inputs: &Inputs) -> Option<Hit> {
     let Some(value) = inputs.limit_value else {
-        return hit("AMT-1", "manual_check", Outcome::Review, ("no rate".to_owned(), String::new()));
+        return Some(hit("AMT-1", "manual_check", Outcome::Review, ("no rate".to_owned(), String::new())));
     };
     let cap = config.amount_max[level(inputs)];
     if value <= cap {
         return None;
     }
-    hit("AMT-1", "amount_limit", Outcome::Refuse, (value.to_string(), cap.to_string()))
+    Some(hit("AMT-1", "amount_limit", Outcome::Refuse, (value.to_string(), cap.to_string())))
 }
 
 /// VEL-1 within an hour: review.
@@ -140,7 +140,7 @@ fn orders_per_hour(config: &MonitoringConfig, inputs: &Inputs) -> Option<Hit> {
         return None;
     }
     let seen = (orders.to_string(), config.orders_1h_max.to_string());
-    hit("VEL-1", "transaction_velocity", Outcome::Review, seen)
+    Some(hit("VEL-1", "transaction_velocity", Outcome::Review, seen))
 }
 
 /// VEL-1 within 24 hours: refuse.
@@ -150,7 +150,7 @@ fn orders_per_day(config: &MonitoringConfig, inputs: &Inputs) -> Option<Hit> {
         return None;
     }
     let seen = (orders.to_string(), config.orders_24h_max.to_string());
-    hit("VEL-1", "transaction_velocity", Outcome::Refuse, seen)
+    Some(hit("VEL-1", "transaction_velocity", Outcome::Refuse, seen))
 }
 
 /// VEL-2: the sum with this order over the level's day or month is refused.
@@ -165,14 +165,14 @@ fn sum_per_window(config: &MonitoringConfig, inputs: &Inputs) -> Option<Hit> {
         .into_iter()
         .map(|(before, max)| (before.saturating_add(value), max))
         .find(|(sum, max)| sum > max)?;
-    hit("VEL-2", "transaction_velocity", Outcome::Refuse, (sum.to_string(), max.to_string()))
+    Some(hit("VEL-2", "transaction_velocity", Outcome::Refuse, (sum.to_string(), max.to_string())))
 }
 
 /// GEO-1: residence, network or instrument in a blocked country is refused.
 fn blocked_country(config: &MonitoringConfig, inputs: &Inputs) -> Option<Hit> {
     let places = [&inputs.residence, &inputs.ip_country, &inputs.instrument_country];
     let place = places.into_iter().flatten().find(|place| config.blocked_countries.contains(place))?;
-    hit("GEO-1", "blocked_jurisdiction", Outcome::Refuse, (place.clone(), String::new()))
+    Some(hit("GEO-1", "blocked_jurisdiction", Outcome::Refuse, (place.clone(), String::new())))
 }
 
 #[cfg(test)]
@@ -215,7 +215,10 @@ mod tests {
 
     #[test]
     fn a_currency_without_a_rate_goes_to_review() {
-        assert_eq!(verdict(&Inputs { limit_value: None, ..inputs() }), (Outcome::Review, Some("manual_check")));
+        assert_eq!(
+            verdict(&Inputs { limit_value: None, ..inputs() }),
+            (Outcome::Review, Some("manual_check"))
+        );
     }
 
     #[test]
@@ -233,7 +236,10 @@ mod tests {
 
     #[test]
     fn sums_are_held_for_a_day_and_for_thirty_days() {
-        let with = |sum_24h, sum_30d| Inputs { window: Window { sum_24h, sum_30d, ..Window::default() }, ..inputs() };
+        let with = |sum_24h, sum_30d| Inputs {
+            window: Window { sum_24h, sum_30d, ..Window::default() },
+            ..inputs()
+        };
         assert_eq!(verdict(&with(490_000, 490_000)).0, Outcome::Accept);
         assert_eq!(verdict(&with(490_001, 490_001)).0, Outcome::Refuse);
         assert_eq!(verdict(&with(0, 1_490_000)).0, Outcome::Accept);

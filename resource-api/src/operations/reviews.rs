@@ -120,7 +120,9 @@ async fn decide_in(tx: &mut Tx, app: &App, drawn: &Drawn) -> Result<Ending<Resul
     let source = review.source_token.take().unwrap_or_default();
     let (order, accepted) = match drawn.ask.verdict {
         ReviewState::Accepted => accept(tx, app, drawn, (order, source)).await?,
-        ReviewState::Refused | ReviewState::Open => (refuse(tx, drawn, order, "review_refused").await?, false),
+        ReviewState::Refused | ReviewState::Open => {
+            (refuse(tx, drawn, order, "review_refused").await?, false)
+        }
     };
     drawn.ask.verdict.as_str().clone_into(&mut review.state);
     review.decided_by = Some(caller.client_id.clone());
@@ -147,7 +149,8 @@ async fn accept(
     drawn: &Drawn,
     (order, source): (FiatIn, String),
 ) -> Result<(FiatIn, bool), Fault> {
-    let Rejudged { outcome, reason } = rejudge(tx, &app.limits, &order, (&drawn.decision_id, drawn.attempt.now())).await?;
+    let Rejudged { outcome, reason } =
+        rejudge(tx, &app.limits, &order, (&drawn.decision_id, drawn.attempt.now())).await?;
     if outcome == Outcome::Refuse {
         return Ok((refuse(tx, drawn, order, reason.unwrap_or("monitoring_refused")).await?, false));
     }
@@ -171,8 +174,11 @@ async fn step(
 ) -> Result<FiatIn, Fault> {
     let now = drawn.attempt.now();
     let decision = if to == FiatInState::Refused { Outcome::Refuse } else { Outcome::Accept };
-    let wanted = Move { fiat_in_id: &order.fiat_in_id, from: FiatInState::InReview, to, reason, decision, now };
-    move_fiat_in(tx, &wanted).await?.ok_or_else(|| Fault::new("decide a review: its order was not waiting"))?;
+    let wanted =
+        Move { fiat_in_id: &order.fiat_in_id, from: FiatInState::InReview, to, reason, decision, now };
+    move_fiat_in(tx, &wanted)
+        .await?
+        .ok_or_else(|| Fault::new("decide a review: its order was not waiting"))?;
     order.state = to;
     order.state_reason = reason.map(str::to_owned);
     order.decision = decision;

@@ -20,15 +20,22 @@ const KINDS_MAX: usize = 50;
 ///
 /// # Errors
 /// 422 `target_not_allowed`, `event_kind_unknown`.
-pub async fn register(app: &App, attempt: Attempt, url: &str, kinds: Vec<String>) -> Result<StoredAnswer, Failure> {
+pub async fn register(
+    app: &App,
+    attempt: Attempt,
+    url: &str,
+    kinds: Vec<String>,
+) -> Result<StoredAnswer, Failure> {
     check_kinds(&kinds)?;
     let partner_id = attempt.caller().partner_id.clone();
-    let prepared = app.outbox.prepare_endpoint(&partner_id, url, kinds).await.map_err(|refused| match refused {
-        EndpointRefused::Internal(fault) => Failure::Fault(fault),
-        EndpointRefused::NotAUrl | EndpointRefused::TargetNotAllowed(_) => {
-            Refusal::unprocessable("target_not_allowed", "/url", "an https URL of a public address").into()
-        }
-    })?;
+    let prepared =
+        app.outbox.prepare_endpoint(&partner_id, url, kinds).await.map_err(|refused| match refused {
+            EndpointRefused::Internal(fault) => Failure::Fault(fault),
+            EndpointRefused::NotAUrl | EndpointRefused::TargetNotAllowed(_) => {
+                Refusal::unprocessable("target_not_allowed", "/url", "an https URL of a public address")
+                    .into()
+            }
+        })?;
     let id = prepared.endpoint.endpoint_id.clone();
     once(app, attempt, id, Bound::default(), move |tx| {
         let prepared = prepared.clone();
@@ -44,7 +51,11 @@ pub async fn register(app: &App, attempt: Attempt, url: &str, kinds: Vec<String>
 ///
 /// # Errors
 /// 404 for an event that is not the partner's.
-pub async fn send_event_again(app: &App, attempt: Attempt, event_id: String) -> Result<StoredAnswer, Failure> {
+pub async fn send_event_again(
+    app: &App,
+    attempt: Attempt,
+    event_id: String,
+) -> Result<StoredAnswer, Failure> {
     let (partner_id, now, id) = (attempt.caller().partner_id.clone(), attempt.now(), event_id.clone());
     let answer = once(app, attempt, id, Bound::default(), move |tx| {
         let (partner_id, event_id) = (partner_id.clone(), event_id.clone());
@@ -66,9 +77,9 @@ fn check_kinds(kinds: &[String]) -> Result<(), Refusal> {
     let known = |kind: &String| {
         let fact = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
         kind == "*"
-            || kind.split_once('.').is_some_and(|(family, rest)| {
-                EVENT_FAMILIES.contains(&family) && (rest == "*" || fact(rest))
-            })
+            || kind
+                .split_once('.')
+                .is_some_and(|(family, rest)| EVENT_FAMILIES.contains(&family) && (rest == "*" || fact(rest)))
     };
     if kinds.len() > KINDS_MAX {
         return Err(Refusal::unprocessable("too_many_event_kinds", "/event_kinds", "at most 50"));

@@ -14,9 +14,19 @@ pub(super) struct KnownCard {
 
 const CARDS: [KnownCard; 5] = [
     KnownCard { number: "4242424242424242", token: "tok_card_visa", brand: "visa", country: "US" },
-    KnownCard { number: "5555555555554444", token: "tok_card_mastercard", brand: "mastercard", country: "US" },
+    KnownCard {
+        number: "5555555555554444",
+        token: "tok_card_mastercard",
+        brand: "mastercard",
+        country: "US",
+    },
     KnownCard { number: "4000000000000002", token: "tok_card_decline", brand: "visa", country: "US" },
-    KnownCard { number: "4000000000009995", token: "tok_card_insufficient_funds", brand: "visa", country: "US" },
+    KnownCard {
+        number: "4000000000009995",
+        token: "tok_card_insufficient_funds",
+        brand: "visa",
+        country: "US",
+    },
     KnownCard { number: "4000003640000002", token: "tok_card_blocked_country", brand: "visa", country: "IR" },
 ];
 

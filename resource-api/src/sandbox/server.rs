@@ -112,8 +112,13 @@ struct CardBody {
 
 /// `POST /v1/tokens`: a card becomes a token; the number is compared with a table and forgotten.
 async fn tokenise(body: Bytes) -> Response {
-    let Ok(card) = serde_json::from_slice::<CardBody>(&body) else { return refused(StatusCode::BAD_REQUEST, "malformed") };
-    if !(1..=12).contains(&card.exp_month) || card.exp_year < 2000 || card.cvc.is_some_and(|cvc| cvc.len() > 4) {
+    let Ok(card) = serde_json::from_slice::<CardBody>(&body) else {
+        return refused(StatusCode::BAD_REQUEST, "malformed");
+    };
+    if !(1..=12).contains(&card.exp_month)
+        || card.exp_year < 2000
+        || card.cvc.is_some_and(|cvc| cvc.len() > 4)
+    {
         return refused(StatusCode::UNPROCESSABLE_ENTITY, "invalid_card");
     }
     let Some(known) = cards::find(&card.number) else {
@@ -137,7 +142,9 @@ struct ChargeBody {
 
 /// `POST /v1/charges`: collects, declines or misbehaves, as the instrument's script says.
 async fn charge(State(sandbox): State<Sandbox>, headers: HeaderMap, body: Bytes) -> Response {
-    let Ok(ask) = serde_json::from_slice::<ChargeBody>(&body) else { return refused(StatusCode::BAD_REQUEST, "malformed") };
+    let Ok(ask) = serde_json::from_slice::<ChargeBody>(&body) else {
+        return refused(StatusCode::BAD_REQUEST, "malformed");
+    };
     if headers.get("idempotency-key").is_none_or(|key| key.as_bytes() != ask.reference.as_bytes()) {
         return refused(StatusCode::BAD_REQUEST, "idempotency_key_is_not_the_reference");
     }
@@ -146,7 +153,11 @@ async fn charge(State(sandbox): State<Sandbox>, headers: HeaderMap, body: Bytes)
         let arrival = memory.record.arrive(&ask.reference);
         if let Some(found) = memory.record.find(&ask.reference) {
             let same = found.currency == ask.currency && (found.amount - ask.amount).abs() <= 1;
-            return if same { answer(found) } else { refused(StatusCode::CONFLICT, "idempotency_key_reused") };
+            return if same {
+                answer(found)
+            } else {
+                refused(StatusCode::CONFLICT, "idempotency_key_reused")
+            };
         }
         memory.scripts.step(&ask.source, arrival)
     };
@@ -155,7 +166,9 @@ async fn charge(State(sandbox): State<Sandbox>, headers: HeaderMap, body: Bytes)
 
 async fn play(sandbox: &Sandbox, step: &Step, ask: ChargeBody) -> Response {
     let outcome = match step {
-        Step::Capture | Step::CaptureThenDrop | Step::CaptureThenHang | Step::CaptureShort => Outcome::Captured,
+        Step::Capture | Step::CaptureThenDrop | Step::CaptureThenHang | Step::CaptureShort => {
+            Outcome::Captured
+        }
         Step::Decline(code) => Outcome::Declined { decline_code: code.clone() },
         Step::Hang => return silence(sandbox).await,
         Step::Drop => return broken_off(),
@@ -199,7 +212,9 @@ struct ScriptBody {
 
 /// `POST /v1/scripts`: sets what happens to an instrument token.
 async fn script(State(sandbox): State<Sandbox>, body: Bytes) -> Response {
-    let Ok(ask) = serde_json::from_slice::<ScriptBody>(&body) else { return refused(StatusCode::BAD_REQUEST, "malformed") };
+    let Ok(ask) = serde_json::from_slice::<ScriptBody>(&body) else {
+        return refused(StatusCode::BAD_REQUEST, "malformed");
+    };
     sandbox.script(&ask.token, ask.steps);
     StatusCode::NO_CONTENT.into_response()
 }

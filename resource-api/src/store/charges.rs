@@ -67,7 +67,8 @@ row!(Charge {
     created_at_s,
 });
 
-const INSERT: &str = "INSERT INTO charge (charge_id, partner_id, fiat_in_id, provider, amount, currency, source_token,
+const INSERT: &str =
+    "INSERT INTO charge (charge_id, partner_id, fiat_in_id, provider, amount, currency, source_token,
         state, attempt, due_at_ms, created_at_s)
     VALUES ($1, $2, $3, $4, $5, $6, $7, 'ready', 0, $8, $9)";
 
@@ -105,7 +106,11 @@ const TAKE_READY: &str = "UPDATE charge SET state = 'submitting', attempt = atte
     RETURNING charge_id, partner_id, fiat_in_id, provider, amount, currency, source_token, state, attempt, created_at_s";
 
 /// Takes a charge that was never sent (transaction B0). `None`: somebody else has it.
-pub async fn take_ready_charge(tx: &mut Tx, charge_id: &str, lease: Lease<'_>) -> Result<Option<Charge>, Fault> {
+pub async fn take_ready_charge(
+    tx: &mut Tx,
+    charge_id: &str,
+    lease: Lease<'_>,
+) -> Result<Option<Charge>, Fault> {
     on!(tx, conn => sqlx::query_as(TAKE_READY)
         .bind(charge_id)
         .bind(lease.holder)
@@ -120,7 +125,11 @@ const TAKE_DUE: &str = "UPDATE charge SET state = 'submitting', attempt = attemp
     RETURNING charge_id, partner_id, fiat_in_id, provider, amount, currency, source_token, state, attempt, created_at_s";
 
 /// Takes a charge whose time has come: never sent, its holder gone, or due for the next probe.
-pub async fn take_due_charge(tx: &mut Tx, charge_id: &str, lease: Lease<'_>) -> Result<Option<Charge>, Fault> {
+pub async fn take_due_charge(
+    tx: &mut Tx,
+    charge_id: &str,
+    lease: Lease<'_>,
+) -> Result<Option<Charge>, Fault> {
     on!(tx, conn => sqlx::query_as(TAKE_DUE)
         .bind(charge_id)
         .bind(lease.holder)
@@ -136,8 +145,9 @@ const DUE: &str = "SELECT fiat_in_id FROM charge
 
 /// Orders whose charge's time has come.
 pub async fn list_due_orders(tx: &mut Tx, now_ms: i64, limit: i64) -> Result<Vec<String>, Fault> {
-    let rows: Vec<(String,)> = on!(tx, conn => sqlx::query_as(DUE).bind(now_ms).bind(limit).fetch_all(conn).await)
-        .map_err(while_doing("list due charges"))?;
+    let rows: Vec<(String,)> =
+        on!(tx, conn => sqlx::query_as(DUE).bind(now_ms).bind(limit).fetch_all(conn).await)
+            .map_err(while_doing("list due charges"))?;
     Ok(rows.into_iter().map(|(id,)| id).collect())
 }
 
@@ -150,7 +160,8 @@ pub struct Settlement<'a> {
     pub decline: Option<(&'a str, &'a str)>,
 }
 
-const SETTLE: &str = "UPDATE charge SET state = $2, provider_ref = $3, decline_code = $4, decline_category = $5,
+const SETTLE: &str =
+    "UPDATE charge SET state = $2, provider_ref = $3, decline_code = $4, decline_category = $5,
         settled_at_s = $6, lease_holder = NULL
     WHERE charge_id = $1 AND state NOT IN ('captured', 'declined')";
 

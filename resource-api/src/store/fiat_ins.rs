@@ -192,12 +192,14 @@ const FIND_ANY: &str = select!("WHERE f.fiat_in_id = $1");
 
 /// An order of whatever partner: for a `status_token`, which names it, and for the workers.
 pub async fn find_any_fiat_in(tx: &mut Tx, fiat_in_id: &str) -> Result<Option<FiatIn>, Fault> {
-    let row: Option<Row> = on!(tx, conn => sqlx::query_as(FIND_ANY).bind(fiat_in_id).fetch_optional(conn).await)
-        .map_err(while_doing("find fiat-in by its id alone"))?;
+    let row: Option<Row> =
+        on!(tx, conn => sqlx::query_as(FIND_ANY).bind(fiat_in_id).fetch_optional(conn).await)
+            .map_err(while_doing("find fiat-in by its id alone"))?;
     row.map(TryInto::try_into).transpose()
 }
 
-const ID_BY_REFERENCE: &str = "SELECT fiat_in_id FROM fiat_in WHERE partner_id = $1 AND client_reference = $2";
+const ID_BY_REFERENCE: &str =
+    "SELECT fiat_in_id FROM fiat_in WHERE partner_id = $1 AND client_reference = $2";
 
 /// The id of the partner's order with a client reference.
 pub async fn find_fiat_in_id(
@@ -292,7 +294,8 @@ const CLAIM: &str = "SELECT claim FROM fiat_in WHERE fiat_in_id = $1";
 
 /// Where the answer to an order's request is kept.
 pub async fn find_claim(tx: &mut Tx, fiat_in_id: &str) -> Result<Option<String>, Fault> {
-    let found: Option<(String,)> = on!(tx, conn => sqlx::query_as(CLAIM).bind(fiat_in_id).fetch_optional(conn).await)
-        .map_err(while_doing("find where a fiat-in's answer is kept"))?;
+    let found: Option<(String,)> =
+        on!(tx, conn => sqlx::query_as(CLAIM).bind(fiat_in_id).fetch_optional(conn).await)
+            .map_err(while_doing("find where a fiat-in's answer is kept"))?;
     Ok(found.map(|(claim,)| claim))
 }

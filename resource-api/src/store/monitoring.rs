@@ -46,7 +46,12 @@ pub async fn read_window(
         .fetch_one(conn)
         .await)
     .map_err(while_doing("read the customer's velocity"))?;
-    Ok(Window { orders_1h: row.orders_1h, orders_24h: row.orders_24h, sum_24h: row.sum_24h, sum_30d: row.sum_30d })
+    Ok(Window {
+        orders_1h: row.orders_1h,
+        orders_24h: row.orders_24h,
+        sum_24h: row.sum_24h,
+        sum_30d: row.sum_30d,
+    })
 }
 
 /// A decision to be kept.
@@ -66,13 +71,15 @@ pub struct NewDecision<'a> {
     pub now: UnixSeconds,
 }
 
-const INSERT: &str = "INSERT INTO monitoring_decision (decision_id, partner_id, fiat_in_id, outcome, hits, inputs_hash,
+const INSERT: &str =
+    "INSERT INTO monitoring_decision (decision_id, partner_id, fiat_in_id, outcome, hits, inputs_hash,
         rule_set_version, evaluated_at_s)
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
 
 /// Keeps a decision. Decisions are never changed.
 pub async fn insert_decision(tx: &mut Tx, new: &NewDecision<'_>) -> Result<(), Fault> {
-    let hits = serde_json::to_string(&new.decision.hits).map_err(|_| Fault::new("write the hits of a decision"))?;
+    let hits =
+        serde_json::to_string(&new.decision.hits).map_err(|_| Fault::new("write the hits of a decision"))?;
     on!(tx, conn => sqlx::query(INSERT)
         .bind(new.decision_id)
         .bind(new.partner_id)
@@ -88,11 +95,13 @@ pub async fn insert_decision(tx: &mut Tx, new: &NewDecision<'_>) -> Result<(), F
     .map_err(while_doing("insert monitoring decision"))
 }
 
-const OUTCOMES: &str = "SELECT outcome FROM monitoring_decision WHERE fiat_in_id = $1 ORDER BY evaluated_at_s, decision_id";
+const OUTCOMES: &str =
+    "SELECT outcome FROM monitoring_decision WHERE fiat_in_id = $1 ORDER BY evaluated_at_s, decision_id";
 
 /// The outcomes of all decisions on an order, oldest first.
 pub async fn list_outcomes(tx: &mut Tx, fiat_in_id: &str) -> Result<Vec<String>, Fault> {
-    let rows: Vec<(String,)> = on!(tx, conn => sqlx::query_as(OUTCOMES).bind(fiat_in_id).fetch_all(conn).await)
-        .map_err(while_doing("list monitoring decisions"))?;
+    let rows: Vec<(String,)> =
+        on!(tx, conn => sqlx::query_as(OUTCOMES).bind(fiat_in_id).fetch_all(conn).await)
+            .map_err(while_doing("list monitoring decisions"))?;
     Ok(rows.into_iter().map(|(outcome,)| outcome).collect())
 }

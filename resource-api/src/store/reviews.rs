@@ -68,7 +68,8 @@ pub async fn insert_review(tx: &mut Tx, review: &Review) -> Result<(), Fault> {
     .map_err(while_doing("insert review"))
 }
 
-const FIND: &str = "SELECT review_id, partner_id, fiat_in_id, ordered_by, state, reason_codes, source_token, decided_by,
+const FIND: &str =
+    "SELECT review_id, partner_id, fiat_in_id, ordered_by, state, reason_codes, source_token, decided_by,
         decision_note, created_at_s, decided_at_s
     FROM review WHERE partner_id = $1 AND review_id = $2";
 
@@ -78,7 +79,8 @@ pub async fn find_review(tx: &mut Tx, partner_id: &str, review_id: &str) -> Resu
         .map_err(while_doing("find review"))
 }
 
-const LIST: &str = "SELECT review_id, partner_id, fiat_in_id, ordered_by, state, reason_codes, source_token, decided_by,
+const LIST: &str =
+    "SELECT review_id, partner_id, fiat_in_id, ordered_by, state, reason_codes, source_token, decided_by,
         decision_note, created_at_s, decided_at_s
     FROM review
     WHERE partner_id = $1 AND ($2 = '' OR review_id < $2) AND ($3 = '' OR state = $3)

@@ -32,7 +32,9 @@ pub(crate) enum Take {
 /// # Errors
 /// The store's fault; the charge is then taken up again by the recovery worker.
 pub(crate) async fn execute(app: &App, order: FiatIn, take: Take) -> Result<Option<StoredAnswer>, Fault> {
-    let Some(charge_id) = order.charge.as_ref().map(|charge| charge.charge_id.clone()) else { return Ok(None) };
+    let Some(charge_id) = order.charge.as_ref().map(|charge| charge.charge_id.clone()) else {
+        return Ok(None);
+    };
     let holder = app.platform.new_id("lse");
     let Some(charge) = take_charge(app, &charge_id, &holder, take).await? else { return Ok(None) };
     let answer = ask_gateway(app, &charge).await;
@@ -91,7 +93,8 @@ async fn ask_gateway(app: &App, charge: &Charge) -> Answer {
         source: charge.source_token.clone(),
     };
     if charge.attempt > 1
-        && let Found::Charge(answer @ (Answer::Captured { .. } | Answer::Declined { .. })) = app.gateway.find(&ask).await
+        && let Found::Charge(answer @ (Answer::Captured { .. } | Answer::Declined { .. })) =
+            app.gateway.find(&ask).await
     {
         return answer;
     }
@@ -116,8 +119,8 @@ fn next_look(app: &App, charge: &Charge) -> (ChargeState, i64) {
         return (ChargeState::Manual, now_ms);
     }
     let tried = usize::try_from(charge.attempt - 1).unwrap_or_default();
-    let waits = &gateway.look_again_after_s;
-    let wait_s = waits.get(tried).or(waits.last()).copied().unwrap_or(60);
+    let schedule = &gateway.look_again_after_s;
+    let wait_s = schedule.get(tried).or(schedule.last()).copied().unwrap_or(60);
     (ChargeState::Unknown, now_ms.saturating_add(wait_s.saturating_mul(1_000)))
 }
 
@@ -125,7 +128,11 @@ fn next_look(app: &App, charge: &Charge) -> (ChargeState, i64) {
 ///
 /// # Errors
 /// The store's fault.
-pub(crate) async fn execute_by_id(app: &App, fiat_in_id: &str, take: Take) -> Result<Option<StoredAnswer>, Fault> {
+pub(crate) async fn execute_by_id(
+    app: &App,
+    fiat_in_id: &str,
+    take: Take,
+) -> Result<Option<StoredAnswer>, Fault> {
     let id = fiat_in_id.to_owned();
     let found = app
         .db

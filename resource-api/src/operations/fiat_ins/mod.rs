@@ -13,6 +13,7 @@
 
 pub(crate) mod events;
 mod execute;
+pub(crate) mod payment;
 mod place;
 mod record;
 pub(crate) mod recovery;

@@ -20,9 +20,9 @@ use crate::domain::refusal::Refusal;
 use crate::store::customers;
 use crate::store::fiat_ins::{find_any_fiat_in, find_claim};
 
-/// How long a repeat waits for the answer of the first request, milliseconds. Below the request deadline,
+/// How long a repeat waits for the answer of the first request. Below the request deadline,
 /// and long enough for a charge whose holder died to be taken up by another process.
-const REPEAT_WAIT: Duration = Duration::from_millis(8_000);
+const REPEAT_WAIT: Duration = Duration::from_secs(8);
 
 /// First and longest pause between looks for that answer.
 const LOOK_FIRST: Duration = Duration::from_millis(10);
@@ -119,7 +119,8 @@ async fn wait_for_answer(app: &App, claim: ClaimRef, fiat_in_id: String) -> Resu
         let mut pause = LOOK_FIRST;
         loop {
             let claim = claim.clone();
-            let found = app.db.read(move |tx| Box::pin(async move { find_answer_of(tx, &claim).await })).await?;
+            let found =
+                app.db.read(move |tx| Box::pin(async move { find_answer_of(tx, &claim).await })).await?;
             if let Some(answer) = found {
                 return Ok(answer);
             }

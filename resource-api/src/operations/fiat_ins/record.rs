@@ -108,7 +108,8 @@ pub(super) async fn record(tx: &mut Tx, ask: &Recording) -> Result<Ending<Result
     }
     let judged = judge(tx, ask, &customer).await?;
     let order = order(ask, &customer, &judged);
-    let claim = serde_json::to_string(&ask.attempt.claim()).map_err(while_doing("write where an answer is kept"))?;
+    let claim =
+        serde_json::to_string(&ask.attempt.claim()).map_err(while_doing("write where an answer is kept"))?;
     if !insert_fiat_in(tx, &order, &claim).await? {
         let existing = find_fiat_in_id(tx, &order.partner_id, &order.client_reference).await?;
         return Ok(Ending::Undo(Err(reference_taken(existing))));
@@ -261,7 +262,12 @@ async fn keep(tx: &mut Tx, ask: &Recording, order: &FiatIn, judged: &Judged) -> 
 }
 
 /// The charge of an order, without its instrument.
-pub(super) fn new_charge(order: &FiatIn, charge_id: &str, provider: &'static str, due_at_ms: i64) -> NewCharge {
+pub(super) fn new_charge(
+    order: &FiatIn,
+    charge_id: &str,
+    provider: &'static str,
+    due_at_ms: i64,
+) -> NewCharge {
     NewCharge {
         charge_id: charge_id.to_owned(),
         partner_id: order.partner_id.clone(),

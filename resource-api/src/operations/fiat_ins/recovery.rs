@@ -52,7 +52,8 @@ pub(crate) async fn run(app: App, shutdown: Shutdown) {
 /// The store's fault while looking; faults of single charges are logged, they stay due.
 pub(crate) async fn run_once(app: &App) -> Result<usize, Fault> {
     let now_ms = app.platform.clock.now_ms();
-    let due = app.db.read(move |tx| Box::pin(async move { list_due_orders(tx, now_ms, BATCH).await })).await?;
+    let due =
+        app.db.read(move |tx| Box::pin(async move { list_due_orders(tx, now_ms, BATCH).await })).await?;
     let done = stream::iter(due)
         .map(|fiat_in_id| async move {
             match execute_by_id(app, &fiat_in_id, Take::Due).await {

@@ -63,7 +63,9 @@ pub(super) async fn settle(tx: &mut Tx, verdict: &Verdict) -> Result<StoredAnswe
         decision: order.decision,
         now: verdict.now,
     };
-    let claim = move_fiat_in(tx, &step).await?.ok_or_else(|| Fault::new("settle a charge: its order was not waiting"))?;
+    let claim = move_fiat_in(tx, &step)
+        .await?
+        .ok_or_else(|| Fault::new("settle a charge: its order was not waiting"))?;
     if order.state == FiatInState::Completed {
         let posting = capture(&order, verdict);
         for booked in ledger::post(tx, &[posting], verdict.now).await? {
@@ -100,7 +102,8 @@ pub(super) async fn record(tx: &mut Tx, claim: &str, told: StoredAnswer) -> Resu
 /// The answer that was given to the order's request already.
 async fn given(tx: &mut Tx, order: &FiatIn) -> Result<StoredAnswer, Fault> {
     let claim = claim_of(tx, order).await?;
-    let claim: ClaimRef = serde_json::from_str(&claim).map_err(while_doing("read where an answer is kept"))?;
+    let claim: ClaimRef =
+        serde_json::from_str(&claim).map_err(while_doing("read where an answer is kept"))?;
     match find_answer_of(tx, &claim).await? {
         Some(answer) => Ok(answer),
         None => answer(order),

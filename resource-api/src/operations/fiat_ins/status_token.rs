@@ -13,16 +13,18 @@ const PREFIX: &str = "fst_";
 /// The status token of an order. The same order always has the same one, so a repeated answer is the same.
 pub fn issue(key: &MacKey, fiat_in_id: &str, created_at: UnixSeconds) -> String {
     let expires_at = created_at.plus(LIFE_S);
-    format!("{PREFIX}{}.{}", expires_at.0, b64::encode(&mac(key, fiat_in_id, expires_at)))
+    format!("{PREFIX}{}_{}", expires_at.0, b64::encode(mac(key, fiat_in_id, expires_at)))
 }
 
 /// Whether `token` gives access to the order now.
 pub fn is_good(key: &MacKey, token: &str, fiat_in_id: &str, now: UnixSeconds) -> bool {
-    let Some((expiry, tag)) = token.strip_prefix(PREFIX).and_then(|rest| rest.split_once('.')) else { return false };
+    let Some((expiry, tag)) = token.strip_prefix(PREFIX).and_then(|rest| rest.split_once('_')) else {
+        return false;
+    };
     let (Ok(expiry_s), Ok(tag)) = (expiry.parse::<i64>(), b64::decode(tag)) else { return false };
     let expires_at = UnixSeconds(expiry_s);
     let canonical = expires_at.0.to_string() == expiry;
-    canonical && now < expires_at && keys::digest::equal(&tag, &mac(key, fiat_in_id, expires_at))
+    canonical && now < expires_at && keys::digest::equal(&tag, mac(key, fiat_in_id, expires_at))
 }
 
 fn mac(key: &MacKey, fiat_in_id: &str, expires_at: UnixSeconds) -> [u8; 32] {
@@ -51,9 +53,11 @@ mod tests {
     #[test]
     fn a_changed_expiry_or_tag_is_no_token() {
         let token = issue(&key(), "fin_1", UnixSeconds(1_000));
-        let later = token.replace("fst_87400.", "fst_99999999.");
+        let later = token.replace("fst_87400_", "fst_99999999_");
         assert_ne!(later, token);
-        for bad in [later.as_str(), "", "fst_", "fst_.", "fst_+87400.AAAA", &token[..token.len() - 1], &token[4..]] {
+        for bad in
+            [later.as_str(), "", "fst_", "fst__", "fst_+87400_AAAA", &token[..token.len() - 1], &token[4..]]
+        {
             assert!(!is_good(&key(), bad, "fin_1", UnixSeconds(1_000)), "{bad}");
         }
     }

@@ -36,7 +36,8 @@ async fn everything_stored(world: &World) -> String {
             .db
             .read(move |tx| {
                 Box::pin(async move {
-                    on!(tx, conn => sqlx::query_as(sql).fetch_all(conn).await).map_err(while_doing("read a table"))
+                    on!(tx, conn => sqlx::query_as(sql).fetch_all(conn).await)
+                        .map_err(while_doing("read a table"))
                 })
             })
             .await
@@ -57,7 +58,12 @@ async fn a_card_is_charged_and_its_number_is_stored_nowhere() {
         let token = world.one_time("alice", None);
         let ask = Ask::post("/v1/fiat-ins", &card_order(&wallet, NUMBER)).bearer(&token);
         let first = world.call(ask.clone()).await;
-        assert_eq!((first.status, first.json()["state"].as_str()), (201, Some("completed")), "{}", first.text);
+        assert_eq!(
+            (first.status, first.json()["state"].as_str()),
+            (201, Some("completed")),
+            "{}",
+            first.text
+        );
         assert_eq!(first.json()["payment_method"], json!({"brand": "visa", "last4": "4242"}));
         let again = world.call(ask).await;
         assert_eq!((again.status, &again.text), (201, &first.text));
@@ -96,7 +102,12 @@ async fn personal_data_is_sealed_queued_for_kyc_and_in_no_event() {
         });
         body["device"] = json!({"id": "device-7-of-ada", "user_agent": "Browser of Ada", "ip_country": "DE"});
         let reply = world.call(Ask::post("/v1/fiat-ins", &body).bearer(&world.one_time("alice", None))).await;
-        assert_eq!((reply.status, reply.json()["state"].as_str()), (201, Some("completed")), "{}", reply.text);
+        assert_eq!(
+            (reply.status, reply.json()["state"].as_str()),
+            (201, Some("completed")),
+            "{}",
+            reply.text
+        );
         let events = world.events().await;
         let kinds: Vec<_> = events.iter().map(|event| event["type"].as_str().unwrap().to_owned()).collect();
         for kind in ["monitoring.accepted", "fiat_in.processing", "fiat_in.completed", "entity.credited"] {

@@ -21,7 +21,11 @@ async fn a_one_time_token_credits_the_wallet_once_and_repeats_its_answer() {
         let body = order(&wallet, 2_500, "tok_success", "order-1");
         let statements = world.app.db.statements();
         let first = world.call(post(&body, &token)).await;
-        println!("{:?}: A + B0 + C took {} statements", database.engine(), world.app.db.statements() - statements);
+        println!(
+            "{:?}: A + B0 + C took {} statements",
+            database.engine(),
+            world.app.db.statements() - statements
+        );
         assert_eq!(first.status, 201, "{}", first.text);
         let told = first.json();
         assert_eq!(told["state"], "completed");
@@ -84,10 +88,14 @@ async fn of_sixty_four_different_requests_one_spends_the_token() {
         let world = World::start(&database).await;
         let (_, wallet) = world.customer("alice").await;
         let token = world.one_time("alice", None);
-        let asks = (0..64).map(|index| post(&order(&wallet, 100 + index, "tok_success", &format!("o-{index}")), &token));
+        let asks = (0..64)
+            .map(|index| post(&order(&wallet, 100 + index, "tok_success", &format!("o-{index}")), &token));
         let replies = join_all(asks.map(|ask| world.call(ask))).await;
         let won: Vec<&Reply> = replies.iter().filter(|reply| reply.status == 201).collect();
-        let lost = replies.iter().filter(|reply| reply.status == 401 && reply.code() == "token_already_used").count();
+        let lost = replies
+            .iter()
+            .filter(|reply| reply.status == 401 && reply.code() == "token_already_used")
+            .count();
         assert_eq!((won.len(), lost), (1, 63));
         assert_eq!(world.sandbox.charges().len(), 1);
         assert_eq!(world.balance(&wallet).await, won[0].json()["money"]["amount"].as_i64().unwrap());
@@ -165,12 +173,18 @@ async fn a_decline_ends_the_order_and_credits_nothing() {
     for database in TestDatabase::both().await {
         let world = World::start(&database).await;
         let (_, wallet) = world.customer("alice").await;
-        for (token, code) in [("tok_decline", "card_declined"), ("tok_insufficient_funds", "insufficient_funds")] {
-            let reply = world.call(post(&order(&wallet, 500, token, token), &world.one_time("alice", None))).await;
+        for (token, code) in
+            [("tok_decline", "card_declined"), ("tok_insufficient_funds", "insufficient_funds")]
+        {
+            let reply =
+                world.call(post(&order(&wallet, 500, token, token), &world.one_time("alice", None))).await;
             let told = reply.json();
             assert_eq!((reply.status, told["state"].as_str()), (201, Some("failed")));
             assert_eq!(told["state_reason"], code);
-            assert_eq!(told["stages"][2], json!({"kind": "payment", "status": "failed", "failure_reason": code}));
+            assert_eq!(
+                told["stages"][2],
+                json!({"kind": "payment", "status": "failed", "failure_reason": code})
+            );
             assert_eq!(told["charge"]["decline_category"], "soft");
         }
         assert_eq!(world.balance(&wallet).await, 0);
@@ -190,11 +204,16 @@ async fn a_client_orders_for_its_customer_under_an_idempotency_key() {
         assert_eq!((reply.status, reply.code().as_str()), (422, "customer_required"));
         body["customer"] = json!(customer_id);
         let first = world.call(post(&body, &token).key("k1")).await;
-        assert_eq!((first.status, first.json()["state"].as_str()), (201, Some("completed")), "{}", first.text);
+        assert_eq!(
+            (first.status, first.json()["state"].as_str()),
+            (201, Some("completed")),
+            "{}",
+            first.text
+        );
         let again = world.call(post(&body, &token).key("k1")).await;
         assert_eq!((again.status, &again.text), (201, &first.text));
-        let taken = world.call(post(&body, &token).key("k2")).await;
-        assert_eq!((taken.status, taken.code().as_str()), (409, "client_reference_taken"));
+        let second = world.call(post(&body, &token).key("k2")).await;
+        assert_eq!((second.status, second.code().as_str()), (409, "client_reference_taken"));
         body["money"]["amount"] = json!(601);
         let other = world.call(post(&body, &token).key("k1")).await;
         assert_eq!((other.status, other.code().as_str()), (422, "idempotency_key_reused"));
@@ -215,6 +234,7 @@ async fn orders_are_seen_by_their_partner_and_their_own_user_only() {
         for (reference, token) in [("a", spent.clone()), ("b", world.one_time("alice", None))] {
             let reply = world.call(post(&order(&wallet, 100, "tok_success", reference), &token)).await;
             ids.push(reply.json()["id"].as_str().unwrap().to_owned());
+            world.clock.advance(1);
         }
         let path = format!("/v1/fiat-ins/{}", ids[0]);
         let seen = |token: String| {
@@ -229,14 +249,21 @@ async fn orders_are_seen_by_their_partner_and_their_own_user_only() {
         assert_eq!(seen(world.client("backend")).await, (200, 2));
         assert_eq!(seen(world.user("alice")).await, (200, 2));
         assert_eq!(seen(spent).await, (200, 1), "the token that was spent on it");
-        assert_eq!(seen(world.one_time("alice", None)).await, (404, 0), "another one-time token of the same user");
+        assert_eq!(
+            seen(world.one_time("alice", None)).await,
+            (404, 0),
+            "another one-time token of the same user"
+        );
         assert_eq!(seen(world.user("bob")).await, (404, 0));
         assert_eq!(seen(world.client("other")).await, (404, 0));
         let page = world.call(Ask::get("/v1/fiat-ins?limit=1").bearer(&world.client("backend"))).await.json();
         assert_eq!(page["data"][0]["id"], ids[1].as_str());
         let next = format!("/v1/fiat-ins?limit=1&cursor={}", page["next_cursor"].as_str().unwrap());
         let page = world.call(Ask::get(&next).bearer(&world.client("backend"))).await.json();
-        assert_eq!((page["data"][0]["id"].as_str(), page["has_more"].as_bool()), (Some(ids[0].as_str()), Some(false)));
+        assert_eq!(
+            (page["data"][0]["id"].as_str(), page["has_more"].as_bool()),
+            (Some(ids[0].as_str()), Some(false))
+        );
         assert_eq!(world.call(Ask::get(&next).bearer(&world.client("other"))).await.status, 400);
     }
 }

@@ -36,16 +36,16 @@ fn unknown(answer: &Answer) -> bool {
 async fn definite_outcomes_are_told_and_recorded() {
     let (sandbox, gateway) = gateway().await;
     assert!(captured(&gateway.charge(&ask("chg_1", "tok_success")).await));
-    for (id, source, code) in [
-        ("chg_2", "tok_decline", "card_declined"),
-        ("chg_3", "tok_insufficient_funds", "insufficient_funds"),
-    ] {
+    for (id, source, code) in
+        [("chg_2", "tok_decline", "card_declined"), ("chg_3", "tok_insufficient_funds", "insufficient_funds")]
+    {
         let Answer::Declined { code: told, category, .. } = gateway.charge(&ask(id, source)).await else {
             panic!("{source} was not declined")
         };
         assert_eq!((told.as_str(), category), (code, DeclineCategory::Soft));
     }
-    let kept: Vec<_> = sandbox.charges().into_iter().map(|charge| (charge.reference, charge.outcome)).collect();
+    let kept: Vec<_> =
+        sandbox.charges().into_iter().map(|charge| (charge.reference, charge.outcome)).collect();
     let declined = |code: &str| Outcome::Declined { decline_code: code.to_owned() };
     assert_eq!(
         kept,
@@ -117,7 +117,8 @@ async fn cards_become_tokens_with_the_same_outcomes() {
     let visa = gateway.tokenise(&card("4242424242424242")).await.unwrap();
     assert_eq!((visa.brand.as_deref(), visa.last4.as_deref()), (Some("visa"), Some("4242")));
     assert!(captured(&gateway.charge(&ask("chg_1", &visa.token)).await));
-    for (number, code) in [("4000000000000002", "card_declined"), ("4000000000009995", "insufficient_funds")] {
+    for (number, code) in [("4000000000000002", "card_declined"), ("4000000000009995", "insufficient_funds")]
+    {
         let token = gateway.tokenise(&card(number)).await.unwrap().token;
         let answer = gateway.charge(&ask(number, &token)).await;
         assert!(matches!(&answer, Answer::Declined { code: told, .. } if told == code), "{answer:?}");

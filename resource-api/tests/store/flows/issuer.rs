@@ -54,7 +54,8 @@ impl Issuer {
 
     /// Signs a token for `audience`.
     pub(crate) fn mint(&self, audience: &str, ask: Mint<'_>) -> String {
-        let partner_id = CLIENTS.iter().find(|(id, _)| *id == ask.client_id).map_or("", |(_, partner)| partner);
+        let partner_id =
+            CLIENTS.iter().find(|(id, _)| *id == ask.client_id).map_or("", |(_, partner)| partner);
         let user = matches!(ask.kind, TokenKind::User | TokenKind::Exchanged);
         let scope = if ask.kind == TokenKind::OneTime { "" } else { SCOPE };
         let token = AccessToken {
@@ -83,6 +84,11 @@ impl Issuer {
     }
 }
 
+/// The key with which `pti-backend` signs its requests.
+pub(crate) fn pti_key() -> SigningKey {
+    SigningKey::ed25519_from_seed([5; 32]).unwrap()
+}
+
 /// The grant of a one-time token.
 pub(crate) fn grant(uri: &str, money: Option<(i64, &str)>) -> OperationGrant {
     let money = money.map(|(amount, currency)| Money { amount, currency: currency.to_owned() });
@@ -104,10 +110,15 @@ async fn directory() -> Json<Value> {
         json!({"kind": "partner", "id": id, "body": {"id": id, "status": "active", "dialects": dialects}})
     };
     let client = |(id, partner): (&str, &str)| {
-        let body = json!({"partner_id": partner, "status": "active", "scope": SCOPE, "profile": "none",
-            "allowed_origins": [], "signature_keys": []});
+        let (profile, keys) = match id {
+            "pti-backend" => ("pti_jws", vec![pti_key().public_jwk().to_value()]),
+            _ => ("none", Vec::new()),
+        };
+        let body = json!({"partner_id": partner, "status": "active", "scope": SCOPE, "profile": profile,
+            "allowed_origins": [], "signature_keys": keys});
         json!({"kind": "client", "id": id, "body": body})
     };
-    let entries: Vec<Value> = partners.into_iter().map(partner).chain(CLIENTS.into_iter().map(client)).collect();
+    let entries: Vec<Value> =
+        partners.into_iter().map(partner).chain(CLIENTS.into_iter().map(client)).collect();
     Json(json!({"schema_version": 1, "snapshot": true, "seq": 1, "entries": entries}))
 }

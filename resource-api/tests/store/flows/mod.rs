@@ -4,6 +4,8 @@ mod cards;
 mod fiat_ins;
 mod gateway;
 mod issuer;
+mod pti;
 mod recovery;
 mod reviews;
+mod webhooks;
 mod world;

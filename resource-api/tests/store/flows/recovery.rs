@@ -1,6 +1,7 @@
 //! What a crash or a silent gateway leaves is finished by the recovery worker, once.
 
 use chassis::testing::TestDatabase;
+use resource_api::sandbox::Step;
 
 use super::world::{Ask, World, order};
 
@@ -40,9 +41,18 @@ async fn an_unknown_outcome_is_answered_202_and_found_out_later() {
 async fn a_charge_left_at_any_point_is_completed_once() {
     // What a crash leaves: after A, after B0, and after the gateway collected but before C.
     const LEFT: [(&str, &str); 3] = [
-        ("UPDATE charge SET state = 'ready', attempt = 0, lease_holder = NULL, due_at_ms = 0", "tok_left_ready"),
-        ("UPDATE charge SET state = 'submitting', attempt = 1, lease_holder = 'gone', due_at_ms = 0", "tok_left_leased"),
-        ("UPDATE charge SET state = 'submitting', attempt = 1, lease_holder = 'gone', due_at_ms = 0", "tok_left_collected"),
+        (
+            "UPDATE charge SET state = 'ready', attempt = 0, lease_holder = NULL, due_at_ms = 0",
+            "tok_left_ready",
+        ),
+        (
+            "UPDATE charge SET state = 'submitting', attempt = 1, lease_holder = 'gone', due_at_ms = 0",
+            "tok_left_leased",
+        ),
+        (
+            "UPDATE charge SET state = 'submitting', attempt = 1, lease_holder = 'gone', due_at_ms = 0",
+            "tok_left_collected",
+        ),
     ];
     for database in TestDatabase::both().await {
         for (sql, token) in LEFT {
@@ -51,16 +61,20 @@ async fn a_charge_left_at_any_point_is_completed_once() {
             world.execute("DELETE FROM fiat_in").await;
             world.execute("DELETE FROM charge").await;
             let before = world.balance(&wallet).await;
-            use resource_api::sandbox::Step::{Capture, CaptureThenHang, Hang};
-            let silent = if token == "tok_left_collected" { CaptureThenHang } else { Hang };
-            world.sandbox.script(token, vec![silent, Capture]);
+            let silent = if token == "tok_left_collected" { Step::CaptureThenHang } else { Step::Hang };
+            world.sandbox.script(token, vec![silent, Step::Capture]);
             let (ask, first) = placed(&world, &wallet, token).await;
             assert_eq!(first.status, 202);
             // The process died before it could record an answer.
             world.execute("UPDATE claim SET answer_status = NULL, answer_body = NULL").await;
             world.execute(sql).await;
             let again = world.call(ask.clone()).await;
-            assert_eq!((again.status, again.json()["state"].as_str()), (201, Some("completed")), "{}", again.text);
+            assert_eq!(
+                (again.status, again.json()["state"].as_str()),
+                (201, Some("completed")),
+                "{}",
+                again.text
+            );
             assert_eq!(world.balance(&wallet).await, before + 1_200);
             assert_eq!(world.sandbox.charges().len(), 1, "collected once");
             assert_eq!(world.call(ask).await.text, again.text);
@@ -70,7 +84,6 @@ async fn a_charge_left_at_any_point_is_completed_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_charge_that_is_never_found_out_is_left_to_a_person_and_never_failed() {
-    use resource_api::sandbox::Step;
     let database = TestDatabase::sqlite();
     let world = World::start(&database).await;
     let (_, wallet) = world.customer("alice").await;
@@ -79,7 +92,8 @@ async fn a_charge_that_is_never_found_out_is_left_to_a_person_and_never_failed()
     let id = first.json()["id"].as_str().unwrap().to_owned();
     world.clock.advance(86_401);
     for _ in 0..50 {
-        let order = world.call(Ask::get(&format!("/v1/fiat-ins/{id}")).bearer(&world.client("backend"))).await.json();
+        let order =
+            world.call(Ask::get(&format!("/v1/fiat-ins/{id}")).bearer(&world.client("backend"))).await.json();
         assert_eq!(order["state"], "processing");
         if order["charge"]["state"] == "manual" {
             assert_eq!(world.balance(&wallet).await, 0);
@@ -92,7 +106,6 @@ async fn a_charge_that_is_never_found_out_is_left_to_a_person_and_never_failed()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn another_amount_at_the_gateway_is_not_booked() {
-    use resource_api::sandbox::Step;
     let database = TestDatabase::sqlite();
     let world = World::start(&database).await;
     let (_, wallet) = world.customer("alice").await;

@@ -48,7 +48,12 @@ async fn an_accepted_review_is_charged_and_the_maker_may_not_decide_it() {
         assert_eq!((silent.status, silent.code().as_str()), (422, "reason_required"));
 
         let accepted = decide(&world, "reviewer", &review, "accept", "k").await;
-        assert_eq!((accepted.status, accepted.json()["state"].as_str()), (200, Some("accepted")), "{}", accepted.text);
+        assert_eq!(
+            (accepted.status, accepted.json()["state"].as_str()),
+            (200, Some("accepted")),
+            "{}",
+            accepted.text
+        );
         let end = world.wait_for_state(held["id"].as_str().unwrap(), "completed").await;
         assert_eq!(end["state_reason"], Value::Null);
         assert_eq!(world.balance(&wallet).await, 600);
@@ -70,8 +75,14 @@ async fn a_refused_review_ends_the_order() {
         let end = world.wait_for_state(held["id"].as_str().unwrap(), "refused").await;
         assert_eq!((end["state_reason"].as_str(), end["charge"].is_null()), (Some("review_refused"), true));
         assert_eq!(world.balance(&wallet).await, 500);
-        let seen = world.call(Ask::get(&format!("/v1/reviews/{review}")).bearer(&world.client("reviewer"))).await.json();
-        assert_eq!((seen["decided_by"].as_str(), seen["decision_reason"].as_str()), (Some("reviewer"), Some("called the customer")));
+        let seen = world
+            .call(Ask::get(&format!("/v1/reviews/{review}")).bearer(&world.client("reviewer")))
+            .await
+            .json();
+        assert_eq!(
+            (seen["decided_by"].as_str(), seen["decision_reason"].as_str()),
+            (Some("reviewer"), Some("called the customer"))
+        );
     }
 }
 
@@ -124,7 +135,8 @@ async fn parallel_orders_at_the_edge_of_a_sum_do_not_all_pass() {
         });
         let replies = join_all(asks).await;
         let completed = replies.iter().filter(|reply| reply.json()["state"] == "completed").count();
-        let refused = replies.iter().filter(|reply| reply.json()["state_reason"] == "transaction_velocity").count();
+        let refused =
+            replies.iter().filter(|reply| reply.json()["state_reason"] == "transaction_velocity").count();
         assert_eq!((completed, refused), (2, 10));
         assert_eq!(world.balance(&wallet).await, 2_000);
     }
@@ -140,8 +152,11 @@ async fn parallel_orders_do_not_slip_past_the_count() {
             let wallet = wallet.clone();
             async move { placed(world, &wallet, 100, &format!("count-{index}")).await }
         });
-        let states: Vec<String> =
-            join_all(asks).await.iter().map(|reply| reply.json()["state"].as_str().unwrap().to_owned()).collect();
+        let states: Vec<String> = join_all(asks)
+            .await
+            .iter()
+            .map(|reply| reply.json()["state"].as_str().unwrap().to_owned())
+            .collect();
         let count = |state: &str| states.iter().filter(|known| *known == state).count();
         assert_eq!((count("completed"), count("in_review"), count("refused")), (5, 10, 5), "{states:?}");
     }

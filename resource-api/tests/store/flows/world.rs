@@ -7,7 +7,7 @@ use std::time::Duration;
 use chassis::fetch::{FetchPolicy, FetchRequest, Fetcher};
 use chassis::sqlx;
 use chassis::testing::TestDatabase;
-use chassis::{Clock, FixedClock, Fault, Platform, Tx, on, while_doing};
+use chassis::{Clock, Fault, FixedClock, Platform, Tx, on, while_doing};
 use futures_util::future::BoxFuture;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method};
@@ -61,9 +61,9 @@ impl Reply {
 #[derive(Debug, Clone)]
 pub(crate) struct Ask {
     method: Method,
-    path: String,
+    pub(crate) path: String,
     headers: HeaderMap,
-    body: String,
+    pub(crate) body: String,
 }
 
 impl Ask {
@@ -74,6 +74,15 @@ impl Ask {
     pub(crate) fn post(path: &str, body: &Value) -> Self {
         let ask = Self { method: Method::POST, body: body.to_string(), ..Self::get(path) };
         ask.with(CONTENT_TYPE.as_str(), "application/json")
+    }
+
+    pub(crate) fn delete(path: &str) -> Self {
+        Self { method: Method::DELETE, ..Self::get(path) }
+    }
+
+    /// The same request with another body, byte for byte as given.
+    pub(crate) fn raw(self, body: &str) -> Self {
+        Self { body: body.to_owned(), ..self }
     }
 
     pub(crate) fn with(mut self, name: &'static str, value: &str) -> Self {
@@ -111,7 +120,7 @@ impl World {
             "issuer": issuer.url,
             "resource": base,
             "database_url": database.url().expose(),
-            "master_key": b64::encode(&[1; 32]),
+            "master_key": b64::encode([1; 32]),
             "client": { "client_id": "resource-api", "private_jwk": key.to_private_jwk().unwrap().to_string() },
             "gateway": { "base_url": gateway, "deadline_ms": GATEWAY_DEADLINE_MS },
         });
@@ -129,7 +138,9 @@ impl World {
     /// The directory is there and counts as fresh.
     async fn wait_until_ready(&self) {
         for _ in 0..200 {
-            let reply = self.call(Ask::post("/v1/fiat-ins", &json!({})).bearer(&self.client("backend")).key("ready")).await;
+            let reply = self
+                .call(Ask::post("/v1/fiat-ins", &json!({})).bearer(&self.client("backend")).key("ready"))
+                .await;
             if reply.status == 400 && reply.code() != "invalid_token" {
                 return;
             }
@@ -142,7 +153,8 @@ impl World {
         let url = Url::parse(&format!("{}{}", self.base, ask.path)).unwrap();
         let Ask { method, headers, body, .. } = ask;
         let deadline = Some(Duration::from_secs(20));
-        let reply = self.fetcher.fetch(FetchRequest { method, url, headers, body: body.into(), deadline }).await;
+        let reply =
+            self.fetcher.fetch(FetchRequest { method, url, headers, body: body.into(), deadline }).await;
         let reply = reply.unwrap();
         let text = String::from_utf8(reply.body.to_vec()).unwrap();
         Reply { status: reply.status.as_u16(), text, headers: reply.headers }
@@ -188,7 +200,8 @@ impl World {
     pub(crate) async fn execute(&self, sql: &'static str) {
         self.write(move |tx| {
             Box::pin(async move {
-                on!(tx, conn => sqlx::query(sql).execute(conn).await.map(drop)).map_err(while_doing("run a test's SQL"))
+                on!(tx, conn => sqlx::query(sql).execute(conn).await.map(drop))
+                    .map_err(while_doing("run a test's SQL"))
             })
         })
         .await;
@@ -268,7 +281,8 @@ impl World {
     pub(crate) async fn wait_for_state(&self, id: &str, state: &str) -> Value {
         let mut last = Value::Null;
         for _ in 0..100 {
-            let reply = self.call(Ask::get(&format!("/v1/fiat-ins/{id}")).bearer(&self.client("backend"))).await;
+            let reply =
+                self.call(Ask::get(&format!("/v1/fiat-ins/{id}")).bearer(&self.client("backend"))).await;
             last = reply.json();
             if last["state"] == state {
                 return last;
