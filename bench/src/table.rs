@@ -21,7 +21,7 @@ pub(crate) fn print(rows: &[Row]) {
     for row in rows {
         let (ratio, target, floor) = match row.against {
             Some((floor, us, target)) => {
-                (format!("{:.2} × {floor}", row.cpu_us / us), format!("≤ {target}"), format!("{us:.0}"))
+                (format!("{:.2} × {floor}", row.cpu_us / us), format!("≤ {target:.1}"), format!("{us:.0}"))
             }
             None => ("floor".to_owned(), String::new(), String::new()),
         };
