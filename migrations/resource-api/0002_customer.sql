@@ -20,3 +20,5 @@ CREATE TABLE customer (
     UNIQUE (partner_id, sub),
     UNIQUE (partner_id, external_id)
 );
+
+CREATE INDEX customer_status ON customer (partner_id, status, customer_id);

@@ -59,7 +59,10 @@ pub async fn work_once(app: &App) -> Result<usize, Fault> {
         .write(move |tx| Box::pin(store::kyc::take_due_jobs(tx, now, now.plus(RETRY_S), JOBS_MAX)))
         .await?;
     for job in &jobs {
-        decide(app, job).await?;
+        // One that fails must not keep the others waiting; it is due again later.
+        if let Err(fault) = decide(app, job).await {
+            tracing::error!(customer = %job.customer_id, attempt = job.attempt, %fault, "KYC job failed");
+        }
     }
     if !jobs.is_empty() {
         app.outbox.wake();

@@ -109,14 +109,26 @@ pub(super) async fn open(tx: &mut Tx, accounts: &[NewAccount], now: UnixSeconds)
     .map_err(while_doing("open ledger accounts"))
 }
 
-const LOAD: &str =
-    "SELECT partner_id, account_id, currency, normal_side, min_balance, posted, pending_in, pending_out,
-        last_seq
-    FROM ledger_account WHERE (partner_id, account_id) IN (VALUES";
+const LOAD: &str = "WITH wanted (partner_id, account_id) AS (VALUES";
+
+/// A join and not `IN`: SQLite would read the whole table for a list of pairs.
+const LOAD_WANTED: &str = ")
+    SELECT a.partner_id, a.account_id, a.currency, a.normal_side, a.min_balance, a.posted, a.pending_in,
+        a.pending_out, a.last_seq
+    FROM wanted
+    JOIN ledger_account a ON a.partner_id = wanted.partner_id AND a.account_id = wanted.account_id";
+
+/// As [`LOAD_WANTED`], and nobody else changes the rows until the transaction ends.
+const LOCK_WANTED: &str = ")
+    SELECT a.partner_id, a.account_id, a.currency, a.normal_side, a.min_balance, a.posted, a.pending_in,
+        a.pending_out, a.last_seq
+    FROM wanted
+    JOIN ledger_account a ON a.partner_id = wanted.partner_id AND a.account_id = wanted.account_id
+    ORDER BY a.partner_id, a.account_id FOR UPDATE OF a";
 
 /// Accounts as they are, without a lock; those that do not exist are left out.
 pub async fn find_accounts(tx: &mut Tx, wanted: &[(String, AccountId)]) -> Result<Vec<Account>, Fault> {
-    load(tx, wanted, ")").await
+    load(tx, wanted, LOAD_WANTED).await
 }
 
 /// Accounts as they will stay until the transaction ends: on `PostgreSQL` locked in id order, on SQLite the writer
@@ -127,8 +139,8 @@ pub(super) async fn lock(
     now: UnixSeconds,
 ) -> Result<Vec<Account>, Fault> {
     let after = match tx.engine() {
-        Engine::Sqlite => ")",
-        Engine::Postgres => ") ORDER BY partner_id, account_id FOR UPDATE",
+        Engine::Sqlite => LOAD_WANTED,
+        Engine::Postgres => LOCK_WANTED,
     };
     let found = load(tx, wanted, after).await?;
     let missing = missing_system_accounts(wanted, &found);

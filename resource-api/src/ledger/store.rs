@@ -40,19 +40,15 @@ pub(super) async fn insert_txns(
     Ok(rows.into_iter().map(|row| row.txn_id).collect())
 }
 
-const DELETE_TXNS: &str = "DELETE FROM ledger_txn WHERE (partner_id, txn_id) IN (VALUES";
+const DELETE_TXN: &str = "DELETE FROM ledger_txn WHERE partner_id = $1 AND txn_id = $2";
 
 /// Takes back transaction rows of this very transaction that got no entries, because a neighbour was booked before.
 pub(super) async fn delete_empty_txns(tx: &mut Tx, txns: &[(&str, &str)]) -> Result<(), Fault> {
-    let values = placeholders(1, txns.len(), 2);
-    on!(tx, conn => {
-        let mut query = sqlx::query(many(DELETE_TXNS, &values, ")"));
-        for (partner_id, txn_id) in txns {
-            query = query.bind(*partner_id).bind(*txn_id);
-        }
-        query.execute(conn).await.map(drop)
-    })
-    .map_err(while_doing("take back empty ledger transactions"))
+    for (partner_id, txn_id) in txns {
+        on!(&mut *tx, conn => sqlx::query(DELETE_TXN).bind(*partner_id).bind(*txn_id).execute(conn).await.map(drop))
+            .map_err(while_doing("take back empty ledger transactions"))?;
+    }
+    Ok(())
 }
 
 struct ReferenceRow {
@@ -62,8 +58,12 @@ struct ReferenceRow {
 
 row!(ReferenceRow { partner_id, reference });
 
-const FIND_REFERENCES: &str =
-    "SELECT partner_id, reference FROM ledger_txn WHERE (partner_id, reference) IN (VALUES";
+const FIND_REFERENCES: &str = "WITH wanted (partner_id, reference) AS (VALUES";
+
+const FIND_REFERENCES_WANTED: &str = ")
+    SELECT t.partner_id, t.reference
+    FROM wanted
+    JOIN ledger_txn t ON t.partner_id = wanted.partner_id AND t.reference = wanted.reference";
 
 /// Those of the (partner, reference) pairs that are booked.
 pub(super) async fn find_references(
@@ -72,7 +72,7 @@ pub(super) async fn find_references(
 ) -> Result<Vec<(String, String)>, Fault> {
     let values = placeholders(1, wanted.len(), 2);
     let rows: Vec<ReferenceRow> = on!(tx, conn => {
-        let mut query = sqlx::query_as(many(FIND_REFERENCES, &values, ")"));
+        let mut query = sqlx::query_as(many(FIND_REFERENCES, &values, FIND_REFERENCES_WANTED));
         for (partner_id, reference) in wanted {
             query = query.bind(*partner_id).bind(*reference);
         }
@@ -168,9 +168,12 @@ struct HoldRow {
 
 row!(HoldRow { partner_id, hold_id, account_id, counter_account_id, amount, state });
 
-const FIND_HOLDS: &str =
-    "SELECT partner_id, hold_id, account_id, counter_account_id, amount, state FROM ledger_hold
-    WHERE (partner_id, hold_id) IN (VALUES";
+const FIND_HOLDS: &str = "WITH wanted (partner_id, hold_id) AS (VALUES";
+
+const FIND_HOLDS_WANTED: &str = ")
+    SELECT h.partner_id, h.hold_id, h.account_id, h.counter_account_id, h.amount, h.state
+    FROM wanted
+    JOIN ledger_hold h ON h.partner_id = wanted.partner_id AND h.hold_id = wanted.hold_id";
 
 pub(super) async fn find_holds(tx: &mut Tx, wanted: &[(String, String)]) -> Result<Vec<Hold>, Fault> {
     if wanted.is_empty() {
@@ -178,7 +181,7 @@ pub(super) async fn find_holds(tx: &mut Tx, wanted: &[(String, String)]) -> Resu
     }
     let values = placeholders(1, wanted.len(), 2);
     let rows: Vec<HoldRow> = on!(tx, conn => {
-        let mut query = sqlx::query_as(many(FIND_HOLDS, &values, ")"));
+        let mut query = sqlx::query_as(many(FIND_HOLDS, &values, FIND_HOLDS_WANTED));
         for (partner_id, hold_id) in wanted {
             query = query.bind(partner_id).bind(hold_id);
         }

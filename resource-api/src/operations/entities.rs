@@ -6,7 +6,7 @@ use chassis::{Fault, Outcome, Tx};
 use serde_json::json;
 
 use super::views::{EntityView, created};
-use super::{Failure, once};
+use super::{Failure, Owner, once};
 use crate::app::App;
 use crate::auth::{Attempt, Bound};
 use crate::domain::caller::Caller;
@@ -18,7 +18,7 @@ use crate::domain::money::Currency;
 use crate::domain::refusal::Refusal;
 use crate::ledger;
 use crate::store;
-use crate::store::entities::{EntityFilter, NewEntity};
+use crate::store::entities::NewEntity;
 
 /// What a caller wants made.
 #[derive(Debug, Clone)]
@@ -219,17 +219,22 @@ pub async fn list(
     query: EntityQuery,
 ) -> Result<Page<EntityWithBalance>, Failure> {
     let limit = cursor::checked_limit(query.limit)?;
-    let filter = EntityFilter { owner_id: query.owner, owner_sub: caller.own_sub().map(str::to_owned) };
-    let scope_text = json!([filter.owner_id, filter.owner_sub]).to_string();
+    let scope_text = json!([query.owner, caller.own_sub()]).to_string();
     let scope = ListScope { partner_id: &caller.partner_id, list: "entities", filter: &scope_text };
     let after =
         query.cursor.map(|text| cursor::open(&app.cursor_key, scope, &text)).transpose()?.unwrap_or_default();
-    let partner_id = caller.partner_id.clone();
+    let (asker, owner) = (caller.clone(), query.owner);
     let rows = app
         .db
         .read(move |tx| {
             Box::pin(async move {
-                let rows = store::entities::list(tx, &partner_id, &filter, &after, limit + 1).await?;
+                let owner = match Owner::of(tx, &asker).await? {
+                    Owner::Any => owner,
+                    Owner::Customer(own) if owner.is_none_or(|asked| asked == own) => Some(own),
+                    Owner::Customer(_) | Owner::Nobody => return Ok(Vec::new()),
+                };
+                let rows =
+                    store::entities::list(tx, &asker.partner_id, owner.as_deref(), &after, limit + 1).await?;
                 with_balances(tx, rows).await
             })
         })

@@ -7,6 +7,7 @@ mod failure;
 pub mod fiat_ins;
 pub mod kyc;
 mod once;
+mod owner;
 pub mod reviews;
 pub mod transfers;
 pub mod views;
@@ -14,3 +15,4 @@ pub mod webhooks;
 
 pub use failure::Failure;
 pub use once::once;
+use owner::Owner;

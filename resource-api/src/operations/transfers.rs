@@ -7,7 +7,7 @@ use keys::token;
 use serde_json::json;
 
 use super::views::{TransferView, created};
-use super::{Failure, once};
+use super::{Failure, Owner, once};
 use crate::app::App;
 use crate::auth::{Attempt, Bound};
 use crate::domain::caller::Caller;
@@ -204,7 +204,7 @@ pub async fn find(app: &App, caller: &Caller, transfer_id: &str) -> Result<Trans
         .db
         .read(move |tx| {
             Box::pin(async move {
-                let owner = own_customer(tx, &caller).await?;
+                let owner = Owner::of(tx, &caller).await?;
                 let found = store::transfers::find(tx, &caller.partner_id, &id).await?;
                 Ok(found.filter(|transfer| match &owner {
                     Owner::Any => true,
@@ -217,19 +217,6 @@ pub async fn find(app: &App, caller: &Caller, transfer_id: &str) -> Result<Trans
         })
         .await?;
     found.ok_or_else(|| Refusal::not_found("transfer").into())
-}
-
-/// Whose transfers a caller may see.
-enum Owner {
-    Any,
-    Nobody,
-    Customer(String),
-}
-
-async fn own_customer(tx: &mut Tx, caller: &Caller) -> Result<Owner, Fault> {
-    let Some(sub) = caller.own_sub() else { return Ok(Owner::Any) };
-    let customer = store::customers::find_by_subject(tx, &caller.partner_id, sub).await?;
-    Ok(customer.map_or(Owner::Nobody, |customer| Owner::Customer(customer.customer_id)))
 }
 
 /// What narrows and pages a list of transfers.
@@ -258,7 +245,7 @@ pub async fn list(app: &App, caller: &Caller, query: TransferQuery) -> Result<Pa
         .db
         .read(move |tx| {
             Box::pin(async move {
-                let owner_id = match own_customer(tx, &asker).await? {
+                let owner_id = match Owner::of(tx, &asker).await? {
                     Owner::Any => None,
                     Owner::Nobody => return Ok(Vec::new()),
                     Owner::Customer(id) => Some(id),

@@ -4,7 +4,7 @@ use chassis::sqlx;
 use chassis::{Fault, Tx, on, row, while_doing};
 use keys::UnixSeconds;
 
-use super::rows::word;
+use super::rows::{Listing, word};
 use crate::domain::customer::{Customer, CustomerKind};
 
 /// A customer to register.
@@ -181,15 +181,6 @@ pub struct CustomerFilter {
     pub sub: Option<String>,
 }
 
-const LIST: &str = "SELECT * FROM customer
-    WHERE partner_id = $1
-      AND ($2 = '' OR customer_id < $2)
-      AND ($3 = '' OR external_id = $3)
-      AND ($4 = '' OR status = $4)
-      AND ($5 = '' OR sub = $5)
-    ORDER BY customer_id DESC
-    LIMIT $6";
-
 /// Customers of a partner, newest first, at most `limit`, after the id `after` (empty: from the newest).
 pub async fn list(
     tx: &mut Tx,
@@ -198,15 +189,15 @@ pub async fn list(
     after: &str,
     limit: i64,
 ) -> Result<Vec<Customer>, Fault> {
-    let rows: Vec<CustomerRow> = on!(tx, conn => sqlx::query_as(LIST)
-        .bind(partner_id)
-        .bind(after)
-        .bind(filter.external_id.as_deref().unwrap_or_default())
-        .bind(filter.status.as_deref().unwrap_or_default())
-        .bind(filter.sub.as_deref().unwrap_or_default())
-        .bind(limit)
-        .fetch_all(conn)
-        .await)
+    let (sql, texts) = Listing::new("SELECT * FROM customer", "partner_id =", partner_id)
+        .and("external_id =", filter.external_id.as_deref())
+        .and("status =", filter.status.as_deref())
+        .and("sub =", filter.sub.as_deref())
+        .newest_first("customer_id", "customer_id <", after);
+    let rows: Vec<CustomerRow> = on!(tx, conn => {
+        let query = texts.iter().fold(sqlx::query_as(sql), |query, text| query.bind(text));
+        query.bind(limit).fetch_all(conn).await
+    })
     .map_err(while_doing("list customers"))?;
     rows.into_iter().map(Customer::try_from).collect()
 }

@@ -4,7 +4,7 @@ use chassis::sqlx;
 use chassis::{Fault, Tx, on, row, while_doing};
 use keys::UnixSeconds;
 
-use super::rows::{many, placeholders, word};
+use super::rows::{Listing, many, placeholders, word};
 use crate::domain::entity::{Entity, EntityKind};
 
 /// An entity to make; it is activated at once.
@@ -110,15 +110,23 @@ pub async fn find(tx: &mut Tx, partner_id: &str, entity_id: &str) -> Result<Opti
     Ok(find_many(tx, &[(partner_id, entity_id)]).await?.pop())
 }
 
+const WANTED: &str = "WITH wanted (partner_id, entity_id) AS (VALUES";
+
+/// A join and not `IN`: SQLite would read the whole table for a list of pairs.
+const FIND_WANTED: &str = ")
+    SELECT entity.*, customer.sub AS owner_sub, customer.status AS owner_status
+    FROM wanted
+    JOIN entity ON entity.partner_id = wanted.partner_id AND entity.entity_id = wanted.entity_id
+    LEFT JOIN customer ON customer.partner_id = entity.partner_id AND customer.customer_id = entity.owner_id";
+
 /// Entities by (partner, entity), in no particular order; those that do not exist are left out.
 pub async fn find_many(tx: &mut Tx, wanted: &[(&str, &str)]) -> Result<Vec<Entity>, Fault> {
     if wanted.is_empty() {
         return Ok(Vec::new());
     }
-    let before = format!("{SELECT} WHERE (entity.partner_id, entity.entity_id) IN (VALUES");
     let values = placeholders(1, wanted.len(), 2);
     let rows: Vec<EntityRow> = on!(tx, conn => {
-        let mut query = sqlx::query_as(many(&before, &values, ")"));
+        let mut query = sqlx::query_as(many(WANTED, &values, FIND_WANTED));
         for (partner_id, entity_id) in wanted {
             query = query.bind(*partner_id).bind(*entity_id);
         }
@@ -128,38 +136,22 @@ pub async fn find_many(tx: &mut Tx, wanted: &[(&str, &str)]) -> Result<Vec<Entit
     rows.into_iter().map(Entity::try_from).collect()
 }
 
-const LIST: &str = "WHERE entity.partner_id = $1
-      AND ($2 = '' OR entity.entity_id < $2)
-      AND ($3 = '' OR entity.owner_id = $3)
-      AND ($4 = '' OR customer.sub = $4)
-    ORDER BY entity.entity_id DESC
-    LIMIT $5";
-
-/// What narrows a list of entities.
-#[derive(Debug, Clone, Default)]
-pub struct EntityFilter {
-    /// Only those of this owner.
-    pub owner_id: Option<String>,
-    /// Only those of this subject.
-    pub owner_sub: Option<String>,
-}
-
-/// Entities of a partner, newest first, at most `limit`, after the id `after` (empty: from the newest).
+/// Entities of a partner, newest first, at most `limit`, after the id `after` (empty: from the newest); only those of
+/// one owner, if that is given.
 pub async fn list(
     tx: &mut Tx,
     partner_id: &str,
-    filter: &EntityFilter,
+    owner_id: Option<&str>,
     after: &str,
     limit: i64,
 ) -> Result<Vec<Entity>, Fault> {
-    let rows: Vec<EntityRow> = on!(tx, conn => sqlx::query_as(many(SELECT, "", LIST))
-        .bind(partner_id)
-        .bind(after)
-        .bind(filter.owner_id.as_deref().unwrap_or_default())
-        .bind(filter.owner_sub.as_deref().unwrap_or_default())
-        .bind(limit)
-        .fetch_all(conn)
-        .await)
+    let (sql, texts) = Listing::new(SELECT, "entity.partner_id =", partner_id)
+        .and("entity.owner_id =", owner_id)
+        .newest_first("entity.entity_id", "entity.entity_id <", after);
+    let rows: Vec<EntityRow> = on!(tx, conn => {
+        let query = texts.iter().fold(sqlx::query_as(sql), |query, text| query.bind(text));
+        query.bind(limit).fetch_all(conn).await
+    })
     .map_err(while_doing("list entities"))?;
     rows.into_iter().map(Entity::try_from).collect()
 }

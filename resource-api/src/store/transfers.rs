@@ -4,6 +4,7 @@ use chassis::sqlx;
 use chassis::{Fault, Tx, on, row, while_doing};
 use keys::UnixSeconds;
 
+use super::rows::{FIRST_PAGE, Listing};
 use crate::domain::transfer::Transfer;
 
 struct TransferRow {
@@ -113,14 +114,6 @@ pub async fn find(tx: &mut Tx, partner_id: &str, transfer_id: &str) -> Result<Op
     Ok(row.map(Transfer::from))
 }
 
-const LIST: &str = "SELECT * FROM transfer
-    WHERE partner_id = $1
-      AND ($2 = '' OR transfer_id < $2)
-      AND ($3 = '' OR source_owner_id = $3 OR destination_owner_id = $3)
-      AND ($4 = '' OR client_reference = $4)
-    ORDER BY transfer_id DESC
-    LIMIT $5";
-
 /// What narrows a list of transfers.
 #[derive(Debug, Clone, Default)]
 pub struct TransferFilter {
@@ -130,6 +123,16 @@ pub struct TransferFilter {
     pub client_reference: Option<String>,
 }
 
+/// What left an owner and what reached it, each by its own index.
+const LIST_OF_OWNER: &str = "SELECT * FROM (
+        SELECT * FROM transfer WHERE partner_id = $1 AND source_owner_id = $2 AND transfer_id < $3
+        ORDER BY transfer_id DESC LIMIT $4) AS outgoing
+    UNION
+    SELECT * FROM (
+        SELECT * FROM transfer WHERE partner_id = $1 AND destination_owner_id = $2 AND transfer_id < $3
+        ORDER BY transfer_id DESC LIMIT $4) AS incoming
+    ORDER BY transfer_id DESC LIMIT $4";
+
 /// Transfers of a partner, newest first, at most `limit`, after the id `after` (empty: from the newest).
 pub async fn list(
     tx: &mut Tx,
@@ -138,14 +141,34 @@ pub async fn list(
     after: &str,
     limit: i64,
 ) -> Result<Vec<Transfer>, Fault> {
-    let rows: Vec<TransferRow> = on!(tx, conn => sqlx::query_as(LIST)
-        .bind(partner_id)
-        .bind(after)
-        .bind(filter.owner_id.as_deref().unwrap_or_default())
-        .bind(filter.client_reference.as_deref().unwrap_or_default())
-        .bind(limit)
-        .fetch_all(conn)
-        .await)
+    let rows: Vec<TransferRow> = match (&filter.owner_id, &filter.client_reference) {
+        (Some(owner_id), None) => {
+            let after = if after.is_empty() { FIRST_PAGE } else { after };
+            on!(tx, conn => sqlx::query_as(LIST_OF_OWNER)
+                .bind(partner_id)
+                .bind(owner_id)
+                .bind(after)
+                .bind(limit)
+                .fetch_all(conn)
+                .await)
+        }
+        (owner_id, reference) => {
+            let (sql, texts) = Listing::new("SELECT * FROM transfer", "partner_id =", partner_id)
+                .and("client_reference =", reference.as_deref())
+                .newest_first("transfer_id", "transfer_id <", after);
+            let found: Result<Vec<TransferRow>, _> = on!(tx, conn => {
+                let query = texts.iter().fold(sqlx::query_as(sql), |query, text| query.bind(text));
+                query.bind(limit).fetch_all(conn).await
+            });
+            // At most one row has the reference; whose it is, is looked at here.
+            let own = |row: &TransferRow| {
+                owner_id
+                    .as_ref()
+                    .is_none_or(|id| row.source_owner_id == *id || row.destination_owner_id == *id)
+            };
+            found.map(|rows| rows.into_iter().filter(own).collect())
+        }
+    }
     .map_err(while_doing("list transfers"))?;
     Ok(rows.into_iter().map(Transfer::from).collect())
 }

@@ -72,6 +72,8 @@ async fn a_list_shows_what_left_or_reached_an_owner() {
             (Some("cus_a"), None, "", vec!["trf_3", "trf_1"]),
             (Some("cus_a"), None, "trf_3", vec!["trf_1"]),
             (None, Some("r-1"), "", vec!["trf_1"]),
+            (Some("cus_b"), Some("r-1"), "", vec!["trf_1"]),
+            (Some("cus_c"), Some("r-1"), "", vec![]),
         ];
         for (owner, reference, after, expected) in cases {
             let filter = TransferFilter {
