@@ -1,7 +1,7 @@
 //! The rule of operations that happen once: one-time tokens (security decision DEC7) and `Idempotency-Key`, over
 //! the one mechanism of `chassis::claim`.
 
-use chassis::claim::{ClaimKey, ClaimRef, Claimed, StoredAnswer, claim, record_answer};
+use chassis::claim::{ClaimKey, ClaimRef, Claimed, StoredAnswer, claim, find_claim, record_answer};
 use chassis::db::{Fault, Tx};
 use chassis::http::ErrorId;
 use chassis::outbox::{NewEvent, insert_events};
@@ -172,12 +172,30 @@ pub async fn begin(tx: &mut Tx, attempt: &Attempt, resource_id: &str, bound: &Bo
     Ok(match claimed {
         Claimed::Fresh => Begun::Fresh,
         Claimed::Same { resource_id, answer } => earlier(Earlier { resource_id, answer }),
-        Claimed::Different => Begun::Refused(Refusal::new(
-            Class::Unprocessable,
-            "idempotency_key_reused",
-            "This Idempotency-Key was used for another request.",
-        )),
+        Claimed::Different => Begun::Refused(key_reused()),
     })
+}
+
+/// What [`begin`] would find for an `Idempotency-Key`, without claiming anything: for an operation that has to call
+/// somebody before its transaction, so that a repeat calls nobody. [`begin`] still decides.
+///
+/// # Errors
+/// The store's fault.
+pub async fn look(tx: &mut Tx, attempt: &Attempt) -> Result<Begun, Fault> {
+    let asked = &attempt.asked;
+    let found = find_claim(tx, &asked.key).await?.filter(|found| asked.now < found.expires_at);
+    Ok(match found {
+        None => Begun::Fresh,
+        Some(found) if found.route == asked.key.route && found.fingerprint == attempt.fingerprint => {
+            earlier(Earlier { resource_id: found.resource_id, answer: found.answer })
+        }
+        Some(_) => Begun::Refused(key_reused()),
+    })
+}
+
+fn key_reused() -> Refusal {
+    let detail = "This Idempotency-Key was used for another request.";
+    Refusal::new(Class::Unprocessable, "idempotency_key_reused", detail)
 }
 
 async fn begin_with_token(
@@ -205,10 +223,11 @@ async fn begin_with_token(
             let detail = format!("The token is for another operation: {part} differs. It is spent now.");
             let answer = attempt.recorded(Class::Forbidden, "operation_mismatch", &detail);
             record_answer(tx, &asked.key, &answer).await?;
+            alert(tx, attempt, token, MISMATCHED).await?;
             Begun::Answered(answer)
         }
         Redeemed::AlreadyUsed => {
-            alert(tx, attempt, token).await?;
+            alert(tx, attempt, token, REPLAYED).await?;
             Begun::Answered(attempt.recorded(
                 Class::Unauthorized,
                 "token_already_used",
@@ -225,22 +244,28 @@ fn earlier(found: Earlier) -> Begun {
     }
 }
 
-/// Tells the partner, once for each token, that somebody tried it for a second operation.
-async fn alert(tx: &mut Tx, attempt: &Attempt, token: &OneTime) -> Result<(), Fault> {
+/// What a partner is told of a token that was tried for something else: kind of event and reason code.
+type Alert = (&'static str, &'static str);
+
+const MISMATCHED: Alert = ("user_token.mismatched", "operation_mismatch");
+const REPLAYED: Alert = ("user_token.replayed", "token_already_used");
+
+/// Tells the partner, once for each token and kind of misuse, that somebody tried it for another operation.
+async fn alert(tx: &mut Tx, attempt: &Attempt, token: &OneTime, (kind, reason): Alert) -> Result<(), Fault> {
     let asked = &attempt.asked;
-    if !remember_once(tx, "token_alert", &token.issuer, &token.jti, asked.expires_at).await? {
+    if !remember_once(tx, kind, &token.issuer, &token.jti, asked.expires_at).await? {
         return Ok(());
     }
     let event = NewEvent {
         event_id: asked.alert_id.clone(),
         partner_id: asked.caller.partner_id.clone(),
-        kind: "user_token.replayed",
+        kind,
         occurred_at: asked.now,
         data: json!({
             "client_id": asked.caller.client_id,
             "sub": asked.caller.sub,
             "token_hash": sha256_b64(token.jti.as_bytes()),
-            "reason_code": "token_already_used",
+            "reason_code": reason,
         }),
     };
     insert_events(tx, &[event]).await

@@ -2,6 +2,7 @@
 
 use chassis::Platform;
 use chassis::outbox::NewEvent;
+use keys::UnixSeconds;
 use serde_json::json;
 
 use crate::domain::fiat_in::{FiatIn, FiatInState};
@@ -35,6 +36,11 @@ pub(crate) fn moved(order: &FiatIn, ids: &EventIds) -> Vec<NewEvent> {
         events.push(event(order, ids, 1, "entity.credited"));
     }
     events
+}
+
+/// A charge whose outcome could not be found out in time. The order stays as it is until a person has looked.
+pub(crate) fn left_to_a_person(order: &FiatIn, ids: &EventIds, now: UnixSeconds) -> NewEvent {
+    NewEvent { occurred_at: now, ..event(order, ids, 0, "charge.manual") }
 }
 
 fn state_kind(state: FiatInState) -> &'static str {

@@ -79,13 +79,20 @@ pub(crate) async fn place(app: &App, attempt: Attempt, ask: FiatInAsk) -> Result
         Recorded::Running { fiat_in_id } => fiat_in_id,
         Recorded::Charged(order) => {
             let fiat_in_id = order.fiat_in_id.clone();
-            if let Some(answer) = execute(app, *order, Take::Ready).await? {
+            if let Some(answer) = execute_to_the_end(app, *order).await? {
                 return Ok(answer);
             }
             fiat_in_id
         }
     };
     Ok(wait_for_answer(app, claim, fiat_in_id).await?)
+}
+
+/// In a task of its own: a caller that hangs up does not leave its charge half done.
+async fn execute_to_the_end(app: &App, order: FiatIn) -> Result<Option<StoredAnswer>, Fault> {
+    let app = app.clone();
+    let executed = tokio::spawn(async move { execute(&app, order, Take::Ready).await });
+    executed.await.map_err(while_doing("execute a charge"))?
 }
 
 /// Whose order it is. A client names a customer of its own partner.

@@ -79,7 +79,10 @@ pub(super) async fn settle(tx: &mut Tx, verdict: &Verdict) -> Result<StoredAnswe
 
 /// Nothing definite: the charge waits for its next probe and the caller is told that it goes on.
 async fn park(tx: &mut Tx, verdict: &Verdict) -> Result<StoredAnswer, Fault> {
-    park_charge(tx, &verdict.charge_id, &verdict.holder, verdict.next).await?;
+    let parked = park_charge(tx, &verdict.charge_id, &verdict.holder, verdict.next).await?;
+    if parked && verdict.next.0 == ChargeState::Manual {
+        insert_events(tx, &[events::left_to_a_person(&verdict.order, &verdict.events, verdict.now)]).await?;
+    }
     let claim = claim_of(tx, &verdict.order).await?;
     let mut order = verdict.order.clone();
     if let Some(charge) = &mut order.charge {

@@ -45,6 +45,29 @@ async fn a_one_time_token_credits_the_wallet_once_and_repeats_its_answer() {
     }
 }
 
+/// A, B0 and C together, with what the background tasks read meanwhile spread over many orders.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_costs_a_bounded_number_of_statements() {
+    const ORDERS: u64 = 256;
+    for database in TestDatabase::both().await {
+        let world = World::start_with(&database, |config| {
+            config["monitoring"] = json!({ "orders_1h_max": 10_000, "orders_24h_max": 10_000 });
+        })
+        .await;
+        let (_, wallet) = world.customer("alice").await;
+        let before = world.app.db.statements();
+        let asks = (0..ORDERS).map(|index| {
+            let body = order(&wallet, 1, "tok_success", &format!("o-{index}"));
+            world.call(post(&body, &world.one_time("alice", None)))
+        });
+        let replies = join_all(asks).await;
+        assert!(replies.iter().all(|reply| reply.json()["state"] == "completed"));
+        let each = (world.app.db.statements() - before).div_ceil(ORDERS);
+        println!("{:?}: {each} statements for each fiat-in", database.engine());
+        assert!(each <= 30, "{each} statements for each fiat-in");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_status_token_follows_its_order_only_for_a_day() {
     let database = TestDatabase::sqlite();
@@ -156,6 +179,9 @@ async fn a_mismatch_with_the_bound_operation_spends_the_token() {
             let right = world.call(post(&order(&wallet, 900, "tok_success", "order-1"), &token)).await;
             assert_eq!((right.status, right.code().as_str()), (401, "token_already_used"));
         }
+        let events = world.events().await;
+        let told = |kind: &str| events.iter().filter(|event| event["type"] == kind).count();
+        assert_eq!((told("user_token.mismatched"), told("user_token.replayed")), (3, 3));
         let elsewhere = world.mint(
             TokenKind::OneTime,
             "backend",

@@ -135,6 +135,7 @@ async fn refused_input_leaves_the_token_unused() {
         body("t-1", "-1", &by_token("tok_success")),
         body("not a reference", "1", &by_token("tok_success")),
         body("t-1", "1", &json!({"accountNumber": "1", "routingNumber": "2"})),
+        body("t-1", "1", &by_token("tok_success")).replacen('{', r#"{"amount":2,"#, 1),
         "{}".to_owned(),
         "not json".to_owned(),
     ];
