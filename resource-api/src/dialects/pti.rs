@@ -3,6 +3,7 @@
 //! Requests are signed (`x-pti-client-id`, `x-pti-signature`); a fiat-in may carry a one-time token (`x-pti-token`).
 //! References are answered as `{id, link}`, refusals as `{code, message}`.
 
+mod funding;
 mod refusal;
 mod users;
 mod wallets;
@@ -18,7 +19,7 @@ pub(crate) use refusal::PtiRefusal;
 
 /// The routes of this dialect.
 pub(crate) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().merge(users::routes()).merge(wallets::routes())
+    OpenApiRouter::new().merge(users::routes()).merge(wallets::routes()).merge(funding::routes())
 }
 
 /// Something that was made, and where it is.
