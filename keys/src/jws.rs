@@ -7,7 +7,7 @@
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::{Algorithm, KeyFault, SigningKey, VerifyingKey, b64, strict_json};
+use crate::{Algorithm, KeyFault, PublicJwk, SigningKey, VerifyingKey, b64, strict_json};
 
 /// Longest compact token that is looked at, bytes.
 pub const TOKEN_BYTES_MAX: usize = 8 * 1024;
@@ -16,8 +16,9 @@ pub const TOKEN_BYTES_MAX: usize = 8 * 1024;
 const HEADER_TEXT_BYTES_MAX: usize = 256;
 
 /// Header members that would make a verifier fetch, unpack or trust something the sender chose.
-const REFUSED_MEMBERS: [&str; 12] =
-    ["crit", "b64", "jwk", "jku", "x5u", "x5c", "zip", "enc", "cty", "epk", "apu", "p2c"];
+/// `jwk` is refused too, except in a proof of possession.
+const REFUSED_MEMBERS: [&str; 11] =
+    ["crit", "b64", "jku", "x5u", "x5c", "zip", "enc", "cty", "epk", "apu", "p2c"];
 
 /// Why a token is no acceptable JWS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -113,6 +114,20 @@ impl<'t> Compact<'t> {
     /// # Errors
     /// [`BadJws`] for everything that can be refused without a key.
     pub fn parse(token: &'t str) -> Result<Self, BadJws> {
+        let (compact, jwk) = Self::take_apart(token)?;
+        // A key that the sender chose proves nothing.
+        if jwk.is_some() { Err(BadJws::Header("jwk")) } else { Ok(compact) }
+    }
+
+    /// Takes a compact JWS apart whose header carries its own public key, as a DPoP proof does (RFC 9449 §4.2).
+    /// Verified with that key, it proves possession of the key and nothing else.
+    pub(crate) fn parse_with_key(token: &'t str) -> Result<(Self, PublicJwk), BadJws> {
+        let (compact, jwk) = Self::take_apart(token)?;
+        let jwk = PublicJwk::try_from(&jwk.ok_or(BadJws::Header("jwk"))?);
+        Ok((compact, jwk.map_err(|_| BadJws::Header("jwk"))?))
+    }
+
+    fn take_apart(token: &'t str) -> Result<(Self, Option<Value>), BadJws> {
         if token.len() > TOKEN_BYTES_MAX {
             return Err(BadJws::TooLong);
         }
@@ -122,8 +137,10 @@ impl<'t> Compact<'t> {
             return Err(BadJws::NotCompact);
         }
         let decode = |part: &str| b64::decode(part).map_err(|_| BadJws::Encoding);
-        let header = parse_header(&decode(header)?)?;
-        Ok(Self { header, signing_input, payload: decode(payload)?, signature: decode(signature)? })
+        let (header, jwk) = parse_header(&decode(header)?)?;
+        let compact =
+            Self { header, signing_input, payload: decode(payload)?, signature: decode(signature)? };
+        Ok((compact, jwk))
     }
 
     /// The header, to choose the key by.
@@ -152,15 +169,19 @@ impl<'t> Compact<'t> {
     }
 }
 
-fn parse_header(bytes: &[u8]) -> Result<Header, BadJws> {
-    let header = strict_json::parse(bytes).map_err(|bad| BadJws::Header(bad.reason))?;
-    let members = header.as_object().ok_or(BadJws::Header("not an object"))?;
+/// The header and, apart from it, a key that stands in it.
+fn parse_header(bytes: &[u8]) -> Result<(Header, Option<Value>), BadJws> {
+    let mut header = strict_json::parse(bytes).map_err(|bad| BadJws::Header(bad.reason))?;
+    let members = header.as_object_mut().ok_or(BadJws::Header("not an object"))?;
+    let jwk = members.remove("jwk");
     if let Some(name) = REFUSED_MEMBERS.iter().find(|name| members.contains_key(**name)) {
         return Err(BadJws::Header(name));
     }
     let alg = members.get("alg").and_then(Value::as_str).ok_or(BadJws::Algorithm)?;
     let alg = alg.parse().map_err(|_| BadJws::Algorithm)?;
-    Ok(Header { alg, kid: text(members, "kid")?, typ: text(members, "typ")?, cid: text(members, "cid")? })
+    let header =
+        Header { alg, kid: text(members, "kid")?, typ: text(members, "typ")?, cid: text(members, "cid")? };
+    Ok((header, jwk))
 }
 
 fn text(members: &Map<String, Value>, name: &'static str) -> Result<Option<String>, BadJws> {

@@ -13,6 +13,7 @@
 //! | [`seal`], [`mac`] | AES-256-GCM-SIV sealing with key ids, and keyed hashes |
 //! | [`ring`] | the life of signing keys as a pure planner |
 //! | [`http_signature`] | HTTP message signatures (RFC 9421) and content digests (RFC 9530) |
+//! | [`dpop`] | proofs of possession and their nonces (RFC 9449) |
 //! | [`pti_jws`] | one vendor's request signature, opt-in per client |
 
 pub mod algorithm;
@@ -20,6 +21,7 @@ pub mod b64;
 pub mod claims;
 mod der;
 pub mod digest;
+pub mod dpop;
 pub mod http_signature;
 pub mod jwk;
 pub mod jws;

@@ -5,7 +5,8 @@
 //! interrupted goes on from what is stored, and two instances that plan at once plan the same.
 //!
 //! A verifier may hold a key set for its whole max-age. So a key is published that long before it first signs,
-//! and stays published until the last token it signed has expired.
+//! and stays published until the last token it signed has expired. A change of the wanted algorithm is a rotation
+//! like any other: the keys of the old one go on verifying.
 
 use std::fmt;
 use std::str::FromStr;
@@ -70,10 +71,16 @@ pub struct RingKey {
     pub retired_at: Option<UnixSeconds>,
 }
 
-/// How long things take, seconds.
+/// Shortest max-age that a key set may be published with. A verifier that fetches the set at least this often
+/// knows every key before it signs.
+pub const JWKS_MAX_AGE_S_MIN: i64 = 10;
+
+/// Which keys are wanted, and how long things take, seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RingPolicy {
-    /// Max-age of the published key set.
+    /// The algorithm of new keys.
+    pub alg: Algorithm,
+    /// Max-age of the published key set; its `Cache-Control` must say the same.
     pub jwks_max_age_s: i64,
     /// How long a key signs.
     pub rotation_s: i64,
@@ -104,40 +111,48 @@ pub enum Step {
     Activate(String),
     /// Let this active key sign no more.
     Retire(String),
-    /// Take this retired key out of the set and destroy it.
+    /// Take this key, which does not sign, out of the set and destroy it.
     Drop(String),
 }
 
 /// The steps that are due at `now`; none when the ring is as it should be.
 ///
 /// The first start is two plans: `CreateNext`, then at once `Activate`, for without an active key there is no
-/// verifier to wait for. The same holds after an active key was taken out by hand.
+/// verifier to wait for. The same holds after an active key was revoked.
+///
+/// A next key takes over as soon as every verifier can know it, whether its time came, the algorithm changed, or
+/// somebody asked for a rotation by creating it.
 pub fn plan(keys: &[RingKey], policy: &RingPolicy, now: UnixSeconds) -> Vec<Step> {
     let mut steps = Vec::new();
     let in_state = |state| keys.iter().filter(move |key| key.state == state);
-    let next = in_state(KeyState::Next).min_by_key(|key| (key.published_at, &key.kid));
+    let wanted = |key: &&RingKey| key.alg == policy.alg;
+    let is_known = |key: &RingKey| now.since(key.published_at) >= policy.lead_s();
+    let next = in_state(KeyState::Next).filter(wanted).min_by_key(|key| (key.published_at, &key.kid));
+    // Of an algorithm that is not wanted any more. A node with the older configuration may have made it a moment
+    // ago, so it is not fought over before it could sign.
+    let unwanted = in_state(KeyState::Next).find(|key| !wanted(key));
     // Two instances that started at once may both have activated a key: the younger one stays.
     let active = in_state(KeyState::Active).max_by_key(|key| (key.activated_at, &key.kid));
     let surplus = in_state(KeyState::Active).filter(|key| Some(&key.kid) != active.map(|key| &key.kid));
     steps.extend(surplus.map(|key| Step::Retire(key.kid.clone())));
-    match (active, next) {
+    match (active, next.or(unwanted)) {
         (None, None) => steps.push(Step::CreateNext),
         (None, Some(next)) => steps.push(Step::Activate(next.kid.clone())),
-        (Some(active), next) => {
+        (Some(active), None) => {
             let age_s = now.since(active.activated_at.unwrap_or(active.published_at));
-            match next {
-                None if age_s >= policy.rotation_s.saturating_sub(policy.lead_s()) => {
-                    steps.push(Step::CreateNext);
-                }
-                Some(next)
-                    if age_s >= policy.rotation_s && now.since(next.published_at) >= policy.lead_s() =>
-                {
-                    steps.push(Step::Retire(active.kid.clone()));
-                    steps.push(Step::Activate(next.kid.clone()));
-                }
-                _ => {}
+            if active.alg != policy.alg || age_s >= policy.rotation_s.saturating_sub(policy.lead_s()) {
+                steps.push(Step::CreateNext);
             }
         }
+        (Some(active), Some(next)) if is_known(next) => {
+            if next.alg == policy.alg {
+                steps.push(Step::Retire(active.kid.clone()));
+                steps.push(Step::Activate(next.kid.clone()));
+            } else {
+                steps.push(Step::Drop(next.kid.clone()));
+            }
+        }
+        (Some(_), Some(_)) => {}
     }
     let unneeded = in_state(KeyState::Retired)
         .filter(|key| now.since(key.retired_at.unwrap_or(key.published_at)) >= policy.linger_s());
@@ -149,8 +164,13 @@ pub fn plan(keys: &[RingKey], policy: &RingPolicy, now: UnixSeconds) -> Vec<Step
 mod tests {
     use super::*;
 
-    const POLICY: RingPolicy =
-        RingPolicy { jwks_max_age_s: 300, rotation_s: 10_000, token_ttl_max_s: 3_600, skew_s: 10 };
+    const POLICY: RingPolicy = RingPolicy {
+        alg: Algorithm::Es256,
+        jwks_max_age_s: 300,
+        rotation_s: 10_000,
+        token_ttl_max_s: 3_600,
+        skew_s: 10,
+    };
 
     /// A ring that is stored nowhere, and takes the steps it is told.
     #[derive(Default)]
@@ -161,13 +181,17 @@ mod tests {
 
     impl Ring {
         fn take(&mut self, steps: &[Step], now: UnixSeconds) {
+            self.take_as(&POLICY, steps, now);
+        }
+
+        fn take_as(&mut self, policy: &RingPolicy, steps: &[Step], now: UnixSeconds) {
             for step in steps {
                 match step {
                     Step::CreateNext => {
                         self.made += 1;
                         self.keys.push(RingKey {
                             kid: format!("k{}", self.made),
-                            alg: Algorithm::Es256,
+                            alg: policy.alg,
                             state: KeyState::Next,
                             published_at: now,
                             activated_at: None,
@@ -188,11 +212,15 @@ mod tests {
         }
 
         fn settle(&mut self, now: UnixSeconds) {
+            self.settle_as(&POLICY, now);
+        }
+
+        fn settle_as(&mut self, policy: &RingPolicy, now: UnixSeconds) {
             for _ in 0..5 {
-                let steps = plan(&self.keys, &POLICY, now);
-                self.take(&steps, now);
+                let steps = plan(&self.keys, policy, now);
+                self.take_as(policy, &steps, now);
             }
-            assert_eq!(plan(&self.keys, &POLICY, now), [], "the plan settles");
+            assert_eq!(plan(&self.keys, policy, now), [], "the plan settles");
         }
 
         fn states(&self) -> Vec<(&str, KeyState)> {
@@ -265,6 +293,45 @@ mod tests {
         ring.settle(UnixSeconds(9_690));
         ring.take(&[Step::Retire("k1".into())], UnixSeconds(9_700));
         assert_eq!(plan(&ring.keys, &POLICY, UnixSeconds(9_700)), [Step::Activate("k2".into())]);
+    }
+
+    #[test]
+    fn a_next_key_made_before_its_time_takes_over_once_every_verifier_can_know_it() {
+        let mut ring = Ring::default();
+        ring.settle(UnixSeconds(0));
+        ring.take(&[Step::CreateNext], UnixSeconds(100));
+        ring.settle(UnixSeconds(409));
+        assert_eq!(ring.states(), [("k1", KeyState::Active), ("k2", KeyState::Next)]);
+        ring.settle(UnixSeconds(410));
+        assert_eq!(ring.states(), [("k1", KeyState::Retired), ("k2", KeyState::Active)]);
+    }
+
+    #[test]
+    fn another_algorithm_is_a_rotation_and_the_old_keys_go_on_verifying() {
+        let other = RingPolicy { alg: Algorithm::EdDsa, ..POLICY };
+        let mut ring = Ring::default();
+        ring.settle(UnixSeconds(0));
+        ring.settle_as(&other, UnixSeconds(50));
+        assert_eq!(ring.states(), [("k1", KeyState::Active), ("k2", KeyState::Next)]);
+        ring.settle_as(&other, UnixSeconds(360));
+        assert_eq!(ring.states(), [("k1", KeyState::Retired), ("k2", KeyState::Active)]);
+        assert_eq!(ring.keys[1].alg, Algorithm::EdDsa);
+        ring.settle_as(&other, UnixSeconds(360 + 3_609));
+        assert_eq!(ring.states().len(), 2, "the last token of the old algorithm still verifies");
+        ring.settle_as(&other, UnixSeconds(360 + 3_610));
+        assert_eq!(ring.states(), [("k2", KeyState::Active)]);
+    }
+
+    #[test]
+    fn a_next_key_of_an_algorithm_nobody_wants_never_signs_beside_an_active_one() {
+        let other = RingPolicy { alg: Algorithm::EdDsa, ..POLICY };
+        let mut ring = Ring::default();
+        ring.settle(UnixSeconds(0));
+        ring.settle_as(&other, UnixSeconds(50));
+        ring.settle(UnixSeconds(100));
+        assert_eq!(ring.states(), [("k1", KeyState::Active), ("k2", KeyState::Next)], "not fought over");
+        ring.settle(UnixSeconds(360));
+        assert_eq!(ring.states(), [("k1", KeyState::Active)]);
     }
 
     #[test]
