@@ -38,8 +38,9 @@ pub fn router(app: &App) -> Router {
     openapi::name_security(&mut document);
     let gatekeeper = Gatekeeper::new(app.clone(), Requirements::from_document(&document));
     let guarded = routes.route_layer(middleware::from_fn_with_state(gatekeeper, bearer::admit));
+    let docs = utoipa_swagger_ui::Config::from("/openapi.json").show_extensions(true);
     let open = Router::new()
-        .merge(SwaggerUi::new("/docs").url("/openapi.json", document))
+        .merge(SwaggerUi::new("/docs").url("/openapi.json", document).config(docs))
         .route("/", get(|| async { Redirect::to("/docs/") }));
     let options = HttpOptions::new(SERVICE, app.config.origins());
     layered(guarded.with_state(app.clone()).merge(open), options, &app.platform)

@@ -70,7 +70,7 @@ pub fn router(app: &App) -> Result<Router, BadDocument> {
     }
     let rendered = Bytes::from(value.to_string());
     let guard = guard(app, requirements);
-    let docs = SwaggerUi::new("/docs").config(DocsConfig::from("/openapi.json"));
+    let docs = SwaggerUi::new("/docs").config(DocsConfig::from("/openapi.json").show_extensions(true));
     let routes = routes
         .route("/openapi.json", get(move || std::future::ready(json_document(rendered.clone()))))
         .merge(docs)
