@@ -3,5 +3,23 @@
 #[macro_use]
 mod world;
 
+mod amounts;
+mod binary;
+mod canaries;
+mod commands;
+mod crash;
+mod directory;
 mod fiat_in;
+mod gateway;
+mod idempotency;
+mod kills;
+mod matrix;
+mod monitoring;
+mod one_time;
+mod process;
+mod pti;
+mod races;
+mod reviews;
+mod signatures;
 mod tidy;
+mod webhooks;

@@ -17,6 +17,7 @@ mod clients;
 mod dump;
 pub(crate) mod log;
 mod money;
+mod mortal;
 mod nodes;
 mod people;
 mod receiver;
@@ -177,9 +178,11 @@ impl World {
         let [authz_socket, api_socket, door_socket] = sockets;
         let (authz_config, clients, applied) =
             clients::apply(&databases, &platform, [&issuer, &resource, &door]).await;
-        let sandbox =
-            Sandbox::new(&SandboxOptions { silence_ms: options.gateway_deadline_ms + 200, record_file: None })
-                .expect("a sandbox in memory");
+        let sandbox = Sandbox::new(&SandboxOptions {
+            silence_ms: options.gateway_deadline_ms + 200,
+            record_file: None,
+        })
+        .expect("a sandbox in memory");
         let (gateway_url, gateway_node) = nodes::gateway(&sandbox).await;
         let authz = Authz::start(authz_config, authz_socket, &platform).await;
         let place = nodes::Place {
@@ -229,6 +232,11 @@ impl World {
     /// Verifies the books and ends every task.
     pub(crate) async fn end(self) {
         self.assert_books().await;
+        self.end_services().await;
+    }
+
+    /// Ends every task.
+    pub(crate) async fn end_services(&self) {
         for node in [&self.door_node, &self.gateway_node, &self.api.task, &self.authz.task] {
             node.stop().await;
         }
@@ -236,7 +244,10 @@ impl World {
 }
 
 /// Asks again and again, with short pauses, until `look` finds something.
-pub(crate) async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut look: impl FnMut() -> F) -> T {
+pub(crate) async fn eventually<T, F: Future<Output = Option<T>>>(
+    what: &str,
+    mut look: impl FnMut() -> F,
+) -> T {
     let patience = tokio::time::timeout(PATIENCE, async {
         loop {
             if let Some(found) = look().await {

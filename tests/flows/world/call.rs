@@ -56,7 +56,8 @@ impl Call {
     }
 
     pub(crate) fn header(mut self, name: &'static str, value: &str) -> Self {
-        self.headers.insert(HeaderName::from_static(name), HeaderValue::from_str(value).expect("a header value"));
+        self.headers
+            .insert(HeaderName::from_static(name), HeaderValue::from_str(value).expect("a header value"));
         self
     }
 
@@ -67,6 +68,16 @@ impl Call {
     /// Sets `Idempotency-Key`.
     pub(crate) fn key(self, key: &str) -> Self {
         self.header("idempotency-key", key)
+    }
+
+    /// The same with another body, byte for byte.
+    pub(crate) fn with_body(self, body: impl Into<Vec<u8>>) -> Self {
+        Self { body: body.into(), ..self }
+    }
+
+    /// The same at another URL.
+    pub(crate) fn to(self, url: impl Into<String>) -> Self {
+        Self { url: url.into(), ..self }
     }
 
     /// Sends it to this address, under the name in the URL.
@@ -198,4 +209,16 @@ impl World {
         let body = serde_json::from_str(&text).unwrap_or_else(|_| Value::String(text.clone()));
         Ok(Reply { status, headers, text, body })
     }
+}
+
+impl World {
+    /// Sends all of them at once; the replies in the order of the calls.
+    pub(crate) async fn race(&self, calls: Vec<Call>) -> Vec<Reply> {
+        futures_util::future::join_all(calls.into_iter().map(|call| self.send(call))).await
+    }
+}
+
+/// How many replies have this status.
+pub(crate) fn with_status(replies: &[Reply], status: u16) -> usize {
+    replies.iter().filter(|reply| reply.status == status).count()
 }

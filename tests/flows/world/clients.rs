@@ -123,7 +123,10 @@ fn rows() -> Vec<Row> {
         signed("tb", 15),
         row("tb", "reviewer", review),
         Row { pti_key: Some(rsa()), ..row("pti", "backend", &format!("{backend} user_tokens:write")) },
-        Row { assertion_key: Some(es256(17)), ..row("platform", "resource-api", "directory:read users:read users:write") },
+        Row {
+            assertion_key: Some(es256(17)),
+            ..row("platform", "resource-api", "directory:read users:read users:write")
+        },
         row(
             "platform",
             "admin",
@@ -188,13 +191,15 @@ pub(super) async fn apply(
     config.public_origins = vec![origin(door)];
     config.operation_origins = vec![origin(door)];
     let rows = rows();
-    let applied = apply_file(&config, platform, &platform_file(&rows)).await.expect("the platform file applies");
+    let applied =
+        apply_file(&config, platform, &platform_file(&rows)).await.expect("the platform file applies");
     let clients = rows.into_iter().map(|row| client(row, &applied)).collect();
     (config, clients, applied)
 }
 
 fn client(row: Row, applied: &Applied) -> Client {
-    let partner = applied.partners.iter().find(|partner| partner.alias == row.partner).expect("an applied partner");
+    let partner =
+        applied.partners.iter().find(|partner| partner.alias == row.partner).expect("an applied partner");
     let made = applied.client(row.partner, row.alias).expect("an applied client");
     Client {
         name: format!("{}/{}", row.partner, row.alias),
@@ -212,6 +217,9 @@ fn client(row: Row, applied: &Applied) -> Client {
 impl World {
     /// A client by `partner/alias`.
     pub(crate) fn client(&self, name: &str) -> &Client {
-        self.clients.iter().find(|client| client.name == name).unwrap_or_else(|| panic!("there is no client {name}"))
+        self.clients
+            .iter()
+            .find(|client| client.name == name)
+            .unwrap_or_else(|| panic!("there is no client {name}"))
     }
 }

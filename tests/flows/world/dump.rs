@@ -93,8 +93,9 @@ impl World {
     pub(super) async fn booked_captures(&self) -> BTreeMap<String, i64> {
         let read = self.api.app.db.read(|tx| {
             Box::pin(async move {
-                let rows: Vec<(String, i64)> = on!(tx, conn => sqlx::query_as(CAPTURES).fetch_all(conn).await)
-                    .map_err(while_doing("read captures"))?;
+                let rows: Vec<(String, i64)> =
+                    on!(tx, conn => sqlx::query_as(CAPTURES).fetch_all(conn).await)
+                        .map_err(while_doing("read captures"))?;
                 Ok(rows)
             })
         });

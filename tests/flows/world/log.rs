@@ -37,3 +37,10 @@ pub(crate) fn text() -> String {
     let lines = LINES.lock().unwrap_or_else(PoisonError::into_inner);
     String::from_utf8_lossy(&lines).into_owned()
 }
+
+/// Waits until a line that is logged now has been written, and so all before it.
+pub(crate) async fn settled() {
+    let mark = format!("mark {:?}", std::thread::current().id());
+    tracing::info!(mark, "everything before this is written");
+    super::eventually("the log", || std::future::ready(text().contains(&mark).then_some(()))).await;
+}

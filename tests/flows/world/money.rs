@@ -89,7 +89,11 @@ impl World {
     /// The ids of a partner's fiat-ins, newest first.
     pub(crate) async fn order_ids(&self, partner: &str) -> Vec<String> {
         let list = self.get_as(&format!("{partner}/backend"), "/v1/fiat-ins?limit=100").await;
-        let ids = list["data"].as_array().expect("data").iter().map(|order| order["id"].as_str().expect("id").to_owned());
+        let ids = list["data"]
+            .as_array()
+            .expect("data")
+            .iter()
+            .map(|order| order["id"].as_str().expect("id").to_owned());
         ids.collect()
     }
 

@@ -42,8 +42,13 @@ impl Socket {
         format!("http://localhost:{}", self.address().port())
     }
 
+    /// A second handle on it.
+    pub(super) fn again(&self) -> Self {
+        Self(self.0.try_clone().expect("a second handle"))
+    }
+
     fn listener(&self) -> TcpListener {
-        TcpListener::from_std(self.0.try_clone().expect("a second handle")).expect("a listener")
+        TcpListener::from_std(self.again().0).expect("a listener")
     }
 }
 
@@ -89,7 +94,7 @@ pub(crate) struct ApiNode {
     pub(crate) address: SocketAddr,
     pub(crate) ops: SocketAddr,
     pub(super) task: Task,
-    socket: Socket,
+    pub(super) socket: Socket,
 }
 
 impl ApiNode {
@@ -100,15 +105,22 @@ impl ApiNode {
             ops: vec![ops.listener()],
             ops_routes: Router::new(),
         };
-        let running = resource_api::start(config.clone(), listeners, platform.clone(), shutdown.clone()).await;
+        let running =
+            resource_api::start(config.clone(), listeners, platform.clone(), shutdown.clone()).await;
         let app = running.expect("the payments API starts").app;
         Self { app, config, address: socket.address(), ops: ops.address(), task: Task(shutdown), socket }
     }
 
     /// Waits until it may move money.
     pub(crate) async fn ready(&self) {
-        let fresh = || async { (self.app.directory.is_loaded() && self.app.directory.is_fresh()).then_some(()) };
+        let fresh =
+            || async { (self.app.directory.is_loaded() && self.app.directory.is_fresh()).then_some(()) };
         eventually("a fresh directory", fresh).await;
+    }
+
+    /// Ends all its tasks.
+    pub(crate) async fn stop(&self) {
+        self.task.stop().await;
     }
 }
 
@@ -123,7 +135,8 @@ pub(super) struct Place<'a> {
 
 pub(super) fn api_config(place: &Place<'_>, clients: &[Client], options: &Options) -> Config {
     let origin = |text: &str| text.parse().expect("an origin");
-    let client = clients.iter().find(|client| client.name == "platform/resource-api").expect("the API's own client");
+    let client =
+        clients.iter().find(|client| client.name == "platform/resource-api").expect("the API's own client");
     let jwk = client.assertion_key.as_ref().expect("its key").to_private_jwk().expect("a JWK");
     let mut gateway = GatewayConfig::at(place.gateway.parse().expect("a URL"));
     gateway.deadline_ms = options.gateway_deadline_ms;
@@ -169,7 +182,12 @@ pub(super) async fn gateway(sandbox: &Sandbox) -> (String, Task) {
 }
 
 /// Serves the front door, the very one of `countersign dev`.
-pub(super) fn door(authz: &Authz, api: &ApiNode, origin: &str, (socket, platform): (Socket, &Platform)) -> Task {
+pub(super) fn door(
+    authz: &Authz,
+    api: &ApiNode,
+    origin: &str,
+    (socket, platform): (Socket, &Platform),
+) -> Task {
     let shutdown = Shutdown::new();
     let document = |openapi| serde_json::to_value(openapi).expect("an OpenAPI document");
     let options = HttpOptions::new("front-door", vec![origin.parse().expect("an origin")]);
@@ -190,7 +208,7 @@ impl World {
     /// Stops the payments API and starts it anew on the same database and port.
     pub(crate) async fn restart_api(&mut self) {
         self.api.task.stop().await;
-        let socket = Socket(self.api.socket.0.try_clone().expect("a second handle"));
+        let socket = self.api.socket.again();
         self.api = ApiNode::start(self.api.config.clone(), socket, &self.platform).await;
         self.api.ready().await;
     }

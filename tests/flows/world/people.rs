@@ -18,7 +18,13 @@ pub(crate) struct Customer {
 
 impl World {
     /// A call of the payments API by this client, with a fresh token of all it may and a fresh `Idempotency-Key`.
-    pub(crate) async fn call_as(&self, client: &str, method: &'static str, path: &str, body: Option<&Value>) -> Call {
+    pub(crate) async fn call_as(
+        &self,
+        client: &str,
+        method: &'static str,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Call {
         let token = self.token_for_api(client).await;
         let url = format!("{}{path}", self.resource);
         let call = match (method, body) {

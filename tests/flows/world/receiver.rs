@@ -26,7 +26,9 @@ pub(crate) struct Event {
 impl Event {
     /// Whether `webhook-signature` holds under the endpoint's `whpk_` key (Standard Webhooks, `v1a`).
     pub(crate) fn is_signed_by(&self, public_key: &str) -> bool {
-        let Some(key) = public_key.strip_prefix("whpk_").and_then(|key| STANDARD.decode(key).ok()) else { return false };
+        let Some(key) = public_key.strip_prefix("whpk_").and_then(|key| STANDARD.decode(key).ok()) else {
+            return false;
+        };
         let jwk = json!({ "kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "x": keys::b64::encode(&key) });
         let key = keys::PublicJwk::try_from(&jwk).expect("an Ed25519 key").verifying_key();
         let signed = format!("{}.{}.{}", self.id, self.timestamp, self.text);
@@ -80,7 +82,8 @@ impl Receiver {
 }
 
 async fn receive(State(kept): State<Kept>, headers: HeaderMap, body: Bytes) -> StatusCode {
-    let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
+    let header =
+        |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
     let text = String::from_utf8_lossy(&body).into_owned();
     let event = Event {
         id: header("webhook-id"),

@@ -24,7 +24,9 @@ impl World {
             use base64::Engine;
             let pair = format!("{}:{secret}", client.client_id);
             let basic = base64::engine::general_purpose::STANDARD.encode(pair);
-            return self.send(Call::form(url, &fields).header("authorization", &format!("Basic {basic}"))).await;
+            return self
+                .send(Call::form(url, &fields).header("authorization", &format!("Basic {basic}")))
+                .await;
         }
         let assertion = self.assertion(client);
         fields.extend([("client_assertion_type", ASSERTION_TYPE), ("client_assertion", assertion.as_str())]);
@@ -79,12 +81,22 @@ impl World {
 
     /// A one-time token for any fiat-in of the customer: neither amount nor wallet are bound.
     pub(crate) async fn open_token(&self, customer: &Customer) -> String {
-        self.user_token(customer, &json!({ "method": "POST", "url": format!("{}/v1/fiat-ins", self.resource) })).await
+        self.user_token(
+            customer,
+            &json!({ "method": "POST", "url": format!("{}/v1/fiat-ins", self.resource) }),
+        )
+        .await
     }
 
     /// The claims of a token of this kind, as the authorization server would issue it: for a client itself, or for
     /// one of its customers.
-    pub(crate) fn claims(&self, kind: TokenKind, client: &str, customer: Option<&Customer>, scope: &str) -> AccessToken {
+    pub(crate) fn claims(
+        &self,
+        kind: TokenKind,
+        client: &str,
+        customer: Option<&Customer>,
+        scope: &str,
+    ) -> AccessToken {
         let client = self.client(client);
         let now = self.now();
         let session = !matches!(kind, TokenKind::Client | TokenKind::OneTime);
@@ -98,7 +110,11 @@ impl World {
             iat: now,
             exp: now.plus(300),
             kind,
-            scope: if kind == TokenKind::OneTime { Scope::default() } else { scope.parse().expect("a scope") },
+            scope: if kind == TokenKind::OneTime {
+                Scope::default()
+            } else {
+                scope.parse().expect("a scope")
+            },
             sid: session.then(|| self.unique("sid")),
             act: (kind == TokenKind::Exchanged).then(|| json!({ "sub": client.client_id })),
             cnf_jkt: None,
@@ -127,9 +143,16 @@ impl World {
         let taken = self.signing_key.get_or_init(|| async {
             let url = self.databases.authz.url();
             let db = Db::open(url, &DbOptions::default()).await.expect("the authorization server's database");
-            let policy = RingPolicy { jwks_max_age_s: 300, rotation_s: 30 * 86_400, token_ttl_max_s: 3_600, skew_s: 10 };
+            let policy = RingPolicy {
+                alg: Algorithm::Es256,
+                jwks_max_age_s: 300,
+                rotation_s: 30 * 86_400,
+                token_ttl_max_s: 3_600,
+                skew_s: 10,
+            };
             let master = MasterKeys::new(MasterKey::new(AUTHZ_MASTER), Vec::new());
-            let ring = KeyRing::open(db.clone(), self.platform.clone(), master, Algorithm::Es256, policy).await;
+            let ring =
+                KeyRing::open(db.clone(), self.platform.clone(), master, policy).await;
             let key = ring.expect("the key ring").active();
             db.close().await;
             key
