@@ -92,7 +92,9 @@ impl Config {
             _ => return Err(problem("master_key, master_key_file: set exactly one of them".to_owned())),
         };
         let bytes = b64::decode(text.expose_secret()).ok().and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
-        let bytes = bytes.ok_or_else(|| problem("master_key: 32 bytes in base64url".to_owned()))?;
+        // All zeros is a placeholder that somebody forgot.
+        let bytes = bytes.filter(|bytes| *bytes != [0; 32]);
+        let bytes = bytes.ok_or_else(|| problem("master_key: 32 random bytes in base64url".to_owned()))?;
         Ok(MasterKeys::new(MasterKey::new(bytes), Vec::new()))
     }
 

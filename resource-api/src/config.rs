@@ -99,6 +99,20 @@ impl Config {
         std::iter::once(&self.resource).chain(others).cloned().collect()
     }
 
+    /// Origins without TLS: they are for a developer's own machine, and only in development.
+    pub(crate) fn insecure(&self, development: bool) -> Vec<String> {
+        let allowed = |origin: &Origin| origin.is_https() || (development && origin.is_loopback());
+        let named = [("issuer", &self.issuer), ("resource", &self.resource)].into_iter();
+        let elsewhere = self.authz_url.iter().map(|origin| ("authz_url", origin));
+        let public = self.public_origins.iter().map(|origin| ("public_origins", origin));
+        named
+            .chain(elsewhere)
+            .chain(public)
+            .filter(|(_, origin)| !allowed(origin))
+            .map(|(key, origin)| format!("{key}: {origin} must be https"))
+            .collect()
+    }
+
     /// The base under which the authorization server's endpoints are called.
     pub(crate) fn authz_base(&self) -> &Origin {
         self.authz_url.as_ref().unwrap_or(&self.issuer)
@@ -129,6 +143,8 @@ impl Checked for Config {
             (86_400..=90 * 86_400).contains(&self.idempotency_key_ttl_s),
             "idempotency_key_ttl_s: 86400 (a day) to 7776000 (90 days)",
         );
+        found.extend(self.gateway.problems());
+        found.extend(self.monitoring.problems());
         found
     }
 }

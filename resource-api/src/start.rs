@@ -119,6 +119,10 @@ pub async fn start(
 /// # Errors
 /// [`StartError`]
 pub async fn open(config: Config, platform: Platform) -> Result<App, StartError> {
+    let insecure = config.insecure(platform.development);
+    if !insecure.is_empty() {
+        return Err(StartError::Config(insecure.join("; ")));
+    }
     let master = Arc::new(master_keys(&config)?);
     let key = client_key(&config)?;
     let authorities = authorities(&config)?;
@@ -263,7 +267,9 @@ fn secret(
 fn master_keys(config: &Config) -> Result<MasterKeys, StartError> {
     let text = secret(config.master_key.as_ref(), config.master_key_file.as_deref(), "master_key")?;
     let bytes = b64::decode(text.expose_secret()).ok().and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
-    let bytes = bytes.ok_or_else(|| StartError::Config("master_key: 32 bytes, base64url".to_owned()))?;
+    // All zeros is a placeholder that somebody forgot.
+    let bytes = bytes.filter(|bytes| *bytes != [0; 32]);
+    let bytes = bytes.ok_or_else(|| StartError::Config("master_key: 32 random bytes in base64url".to_owned()))?;
     Ok(MasterKeys::new(MasterKey::new(bytes), Vec::new()))
 }
 

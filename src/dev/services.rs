@@ -8,6 +8,7 @@ use axum::Router;
 use chassis::Platform;
 use chassis::http::{HttpOptions, Origin, ServeOptions, layered, serve};
 use chassis::shutdown::Shutdown;
+use guard::Standing;
 use resource_api::config::ClientConfig;
 use resource_api::gateway::GatewayConfig;
 use resource_api::monitoring::MonitoringConfig;
@@ -20,7 +21,7 @@ use super::credentials::{Credentials, write_private};
 use super::{door, sink};
 
 /// How long the payments API may take to hear of the directory.
-const READY_TRIES: u32 = 200;
+const READY_TRIES: u32 = 600;
 const READY_PAUSE: Duration = Duration::from_millis(50);
 
 /// The files of the data directory.
@@ -170,9 +171,11 @@ async fn sandbox_gateway(files: &Files, shutdown: &Shutdown) -> anyhow::Result<G
     Ok(GatewayConfig::at(url.parse()?))
 }
 
+/// Ready to move money too: after a crash the directory is there at once, but its poller first waits for the dead
+/// process's lease to end.
 async fn wait_until_ready(resource_api: &resource_api::Running) -> anyhow::Result<()> {
     for _ in 0..READY_TRIES {
-        if resource_api.app.directory.snapshot().is_some() {
+        if resource_api.app.directory.is_loaded() && resource_api.app.directory.is_fresh() {
             return Ok(());
         }
         tokio::time::sleep(READY_PAUSE).await;

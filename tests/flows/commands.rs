@@ -95,7 +95,7 @@ async fn migrate_prepares_both_databases_as_often_as_one_likes() {
         [TestDatabase::sqlite(), TestDatabase::sqlite()],
         [TestDatabase::postgres().await, TestDatabase::postgres().await],
     ] {
-        let files = Files::on(authz.url().expose(), resource_api.url().expose());
+        let files = Files::on(&authz.url().expose(), &resource_api.url().expose());
         for _ in 0..2 {
             let output = run(&["migrate", "--config", &files.authz_file(), "--config", &files.resource_api_file()]);
             let said = succeeded(&output);
@@ -127,7 +127,7 @@ async fn apply_prints_what_it_changes_and_the_second_time_that_there_is_nothing_
         [TestDatabase::sqlite(), TestDatabase::sqlite()],
         [TestDatabase::postgres().await, TestDatabase::postgres().await],
     ] {
-        let files = Files::on(authz.url().expose(), resource_api.url().expose());
+        let files = Files::on(&authz.url().expose(), &resource_api.url().expose());
         let config = files.authz_file();
         let platform = files.private("PLATFORM.toml", PLATFORM).display().to_string();
         let first = succeeded(&run(&["apply", "--config", &config, "-f", &platform]));
@@ -150,7 +150,7 @@ fn a_platform_file_with_mistakes_changes_nothing_and_names_each() {
     let config = files.authz_file();
     for (change, with, named) in [
         ("alias = \"acme\"", "alias = \"acme\"\nalais = 1", "line 3"),
-        ("users:read", "users:raed", "users:raed"),
+        ("users:read", "users:raed", "scope: unknown_scope"),
         ("client_secret_basic", "client_secret_jwt", "line 6"),
         ("alias = \"backend\"", "alias = \"backend\"\nsecret = \"canary-31e7\"", "secret"),
         ("alias = \"backend\"", "alias = \"backend\"\nsecret = \"\"", "secret"),
@@ -318,7 +318,7 @@ async fn until_it_answers(port: u16, path: &str, wanted: u16) -> Value {
 #[tokio::test]
 async fn the_authorization_server_runs_from_a_file_takes_changes_in_and_ends_on_sigterm() {
     for database in TestDatabase::both().await {
-        let files = Files::on(database.url().expose(), "sqlite:unused");
+        let files = Files::on(&database.url().expose(), "sqlite:unused");
         let log = files.folder.path().join("log");
         let config = files.authz_file();
         let service = Service::start("authz", &config, &log);
@@ -365,7 +365,7 @@ async fn the_authorization_server_runs_from_a_file_takes_changes_in_and_ends_on_
 #[tokio::test]
 async fn the_payments_api_is_not_ready_before_it_knows_the_directory_and_ends_on_sigterm() {
     for database in TestDatabase::both().await {
-        let files = Files::on("sqlite:unused", database.url().expose());
+        let files = Files::on("sqlite:unused", &database.url().expose());
         let log = files.folder.path().join("log");
         let service = Service::start("resource-api", &files.resource_api_file(), &log);
         let checks = until_it_answers(files.ports[1], "/readyz", 503).await;

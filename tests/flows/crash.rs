@@ -1,6 +1,6 @@
 //! `kill -9` at bad moments: nothing acknowledged is lost, nothing happens twice.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -139,10 +139,10 @@ const WALLETS: usize = 4;
 const ORDERS_EACH: usize = 3;
 
 /// Orders one wallet's orders one after the other until the process is gone.
-async fn keep_ordering(dev: &Dev, token: &str, (round, wallet): (usize, &Wallet), number: usize) -> Vec<Sent> {
+async fn keep_ordering(dev: &Dev, token: &str, (name, wallet): (&str, &Wallet)) -> Vec<Sent> {
     let mut sent = Vec::new();
     for order in 0..ORDERS_EACH {
-        let reference = format!("r{round}-w{number}-o{order}");
+        let reference = format!("{name}-o{order}");
         let body = wallet.order(&reference, 100 + i64::try_from(order).expect("small"), "tok_success");
         let answer = dev.post(token, "/v1/fiat-ins", &reference, &body).await;
         let gone = answer.is_none();
@@ -154,29 +154,39 @@ async fn keep_ordering(dev: &Dev, token: &str, (round, wallet): (usize, &Wallet)
     sent
 }
 
-/// Every acknowledged order is there and answers as before; every other one can be sent again.
+/// Every acknowledged order is there and answers as before. How many there are.
 async fn assert_kept(dev: &Dev, token: &str, sent: &[Sent]) -> usize {
-    let mut acknowledged = 0;
-    for order in sent {
-        let again = dev.post(token, "/v1/fiat-ins", &order.reference, &order.body).await.expect("an answer");
-        assert!(matches!(again.status, 201 | 202), "{}: {again:?}", order.reference);
-        if let Some(answer) = &order.answer {
-            assert_eq!(&again, answer, "{}: another answer after the crash", order.reference);
-            acknowledged += 1;
-        }
-        let id = again.body["id"].as_str().expect("id");
+    let acknowledged: Vec<(&Sent, &Answer)> =
+        sent.iter().filter_map(|order| Some((order, order.answer.as_ref()?))).collect();
+    join_all(acknowledged.iter().map(async |(order, answer)| {
+        let id = answer.body["id"].as_str().unwrap_or_else(|| panic!("{}: {answer:?}", order.reference));
         let read = dev.get(token, &format!("/v1/fiat-ins/{id}")).await;
         assert_eq!((read.status, &read.body["client_reference"]), (200, &order.reference.as_str().into()));
-    }
-    acknowledged
+        let again = dev.post(token, "/v1/fiat-ins", &order.reference, &order.body).await;
+        assert_eq!(again.as_ref(), Some(*answer), "{}: another answer after the crash", order.reference);
+    }))
+    .await;
+    acknowledged.len()
 }
 
-/// Waits until no order of the round is open, and compares wallets with completed orders.
-async fn assert_settled(dev: &Dev, token: &str, wallets: &[Wallet], sent: &[Sent]) {
+/// Every order is sent again, also what was not acknowledged; each is completed, and counts once in its wallet.
+async fn assert_settled(dev: &Dev, token: &str, (wallets, sent): (&[Wallet], &[Sent])) {
+    let orders = join_all(sent.iter().map(async |order| {
+        let answer = dev.post(token, "/v1/fiat-ins", &order.reference, &order.body).await.expect("an answer");
+        assert!(matches!(answer.status, 201 | 202), "{}: {answer:?}", order.reference);
+        let path = format!("/v1/fiat-ins/{}", answer.body["id"].as_str().expect("id"));
+        let completed = async {
+            while dev.get(token, &path).await.body["state"] != "completed" {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        assert!(tokio::time::timeout(PATIENCE, completed).await.is_ok(), "{} stays open", order.reference);
+        path
+    }));
+    let paths: HashSet<String> = orders.await.into_iter().collect();
+    assert_eq!(paths.len(), sent.len(), "one order for each reference");
     let mut due: HashMap<&str, i64> = HashMap::new();
     for order in sent {
-        let ended = order_in(dev, token, &order.reference, &["completed"]).await;
-        assert_eq!(ended["client_reference"], order.reference);
         let entity = order.body["entity_id"].as_str().expect("entity_id");
         *due.entry(entity).or_default() += order.body["money"]["amount"].as_i64().expect("amount");
     }
@@ -191,12 +201,12 @@ async fn kills_while_orders_are_in_flight_lose_nothing_that_was_acknowledged() {
     let folder = folder();
     let (data, ports) = (data_dir(&folder), Ports::fixed());
     let mut dev = Dev::start(&data, ports).await;
-    let mut acknowledged = 0;
+    let (mut acknowledged, mut rounds) = (0, Vec::new());
     for (round, after_ms) in KILLS_MS.into_iter().enumerate() {
         let token = dev.token("acme-backend", BACKEND_SCOPE).await;
         let names: Vec<String> = (0..WALLETS).map(|number| format!("r{round}-w{number}")).collect();
         let wallets = join_all(names.iter().map(|name| dev.wallet(&token, name))).await;
-        let ordering = wallets.iter().enumerate().map(|(number, wallet)| keep_ordering(&dev, &token, (round, wallet), number));
+        let ordering = names.iter().zip(&wallets).map(|(name, wallet)| keep_ordering(&dev, &token, (name, wallet)));
         let (sent, ()) = tokio::join!(join_all(ordering), async {
             tokio::time::sleep(Duration::from_millis(after_ms)).await;
             dev.kill_now();
@@ -207,7 +217,12 @@ async fn kills_while_orders_are_in_flight_lose_nothing_that_was_acknowledged() {
         dev = Dev::start(&data, ports).await;
         let token = dev.token("acme-backend", BACKEND_SCOPE).await;
         acknowledged += assert_kept(&dev, &token, &sent).await;
-        assert_settled(&dev, &token, &wallets, &sent).await;
+        rounds.push((wallets, sent));
+    }
+    let token = dev.token("acme-backend", BACKEND_SCOPE).await;
+    for (wallets, sent) in &rounds {
+        assert_kept(&dev, &token, sent).await;
+        assert_settled(&dev, &token, (wallets, sent)).await;
     }
     dev.kill();
     assert!(acknowledged > 0, "some kills fell after an acknowledgement");
