@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use chassis::{config::Checked, http::Origin};
-use keys::Algorithm;
+use keys::{Algorithm, ring::JWKS_MAX_AGE_S_MIN};
 use secrecy::SecretString;
 use serde::{Deserialize, Deserializer, de::Error};
 
@@ -174,7 +174,7 @@ impl Checked for Config {
             (USER_TOKEN_TTL_S_MIN..=USER_TOKEN_TTL_S_MAX).contains(&self.user_token_ttl_s),
             "user_token_ttl_s: 30 to 900",
         );
-        check((10..=86_400).contains(&self.jwks_max_age_s), "jwks_max_age_s: 10 to 86400");
+        check((JWKS_MAX_AGE_S_MIN..=86_400).contains(&self.jwks_max_age_s), "jwks_max_age_s: 10 to 86400");
         check(self.key_rotation_s >= 3600, "key_rotation_s: at least 3600");
         check(
             !matches!(self.signing_algorithm, Algorithm::Rs512),

@@ -15,14 +15,14 @@ use keys::{
     b64,
     ring::RingPolicy,
     seal::{MasterKey, MasterKeys},
-    token::SKEW_S,
+    token::{ONE_TIME_REPEAT_S, SKEW_S},
 };
 use secrecy::{ExposeSecret, SecretString};
 use tokio::net::TcpListener;
 
 use crate::{
     app::{App, State},
-    config::{ACCESS_TOKEN_TTL_S_MAX, Config},
+    config::{ACCESS_TOKEN_TTL_S_MAX, Config, USER_TOKEN_TTL_S_MAX},
     crypto::secret::SecretMacs,
     directory::{self, DirectoryHead},
     domain::audience::Audiences,
@@ -112,9 +112,11 @@ impl Config {
 
     fn ring_policy(&self) -> RingPolicy {
         RingPolicy {
+            alg: self.signing_algorithm,
             jwks_max_age_s: self.jwks_max_age_s,
             rotation_s: self.key_rotation_s,
-            token_ttl_max_s: ACCESS_TOKEN_TTL_S_MAX,
+            // A one-time token repeats its answer for a day after its end, and must verify until then.
+            token_ttl_max_s: ACCESS_TOKEN_TTL_S_MAX.max(USER_TOKEN_TTL_S_MAX + ONE_TIME_REPEAT_S),
             skew_s: SKEW_S,
         }
     }
@@ -164,8 +166,7 @@ pub async fn start(
 async fn open(config: Config, platform: Platform, shutdown: Shutdown) -> Result<App, StartError> {
     let master = config.master_keys()?;
     let db = config.open_database().await?;
-    let (algorithm, policy) = (config.signing_algorithm, config.ring_policy());
-    let keys = KeyRing::open(db.clone(), platform.clone(), master.clone(), algorithm, policy).await?;
+    let keys = KeyRing::open(db.clone(), platform.clone(), master.clone(), config.ring_policy()).await?;
     let (registry, head) = Registry::load(&db).await?;
     Ok(App::new(State {
         secrets: SecretMacs::new(&master),

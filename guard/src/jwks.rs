@@ -1,16 +1,24 @@
 //! The issuer's published keys (RFC 7517 §5), kept in memory.
 //!
-//! A known `kid` never waits. An unknown one leads to one fetch at most once a minute, whoever
-//! asks; while the issuer is away, the keys that are known go on serving.
+//! The set is fetched every few seconds ([`REFRESH_EVERY`]): a key that was revoked is forgotten then, and a new
+//! one is known long before it signs. A known `kid` never waits. An unknown one leads to a fetch of its own at
+//! most once a minute, whoever asks; while the issuer is away, the keys that are known go on serving.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use std::time::Duration;
+
 use arc_swap::ArcSwapOption;
 use futures_util::future::BoxFuture;
 use futures_util::lock::Mutex;
+use keys::ring::JWKS_MAX_AGE_S_MIN;
 use keys::{PublicJwk, UnixSeconds, VerifyingKey, strict_json};
 use serde_json::Value;
+
+/// How often a service fetches the set anew: more often than any max-age it may be published with.
+pub const REFRESH_EVERY: Duration = Duration::from_secs(3);
+const _: () = assert!(REFRESH_EVERY.as_secs() * 2 < JWKS_MAX_AGE_S_MIN.unsigned_abs());
 
 /// An unknown `kid` makes us ask the issuer no more often than this, seconds.
 pub const REFETCH_INTERVAL_S: i64 = 60;
@@ -34,7 +42,7 @@ type KeyMap = HashMap<String, VerifyingKey>;
 pub struct KeyCache {
     source: Arc<dyn KeySource>,
     keys: ArcSwapOption<KeyMap>,
-    /// When the source was last asked; locked while it is being asked, so that one asks for all.
+    /// When an unknown `kid` last made us ask; locked while we ask, so that one asks for all.
     asked_at: Mutex<Option<UnixSeconds>>,
 }
 
@@ -82,14 +90,11 @@ impl KeyCache {
     ///
     /// # Errors
     /// [`KeysUnavailable`]; the keys that are known stay.
-    pub async fn refresh(&self, now: UnixSeconds) -> Result<(), KeysUnavailable> {
-        let mut asked_at = self.asked_at.lock().await;
-        let fetched = self.fetch().await;
-        // A failed refresh must not stop a token with a new key from making its own attempt.
-        if fetched.is_ok() {
-            *asked_at = Some(now);
-        }
-        fetched
+    pub async fn refresh(&self) -> Result<(), KeysUnavailable> {
+        // After an emergency a new key signs at once: the first token with it need not wait for a refresh, so a
+        // refresh does not count as having asked for an unknown `kid`.
+        let _one_at_a_time = self.asked_at.lock().await;
+        self.fetch().await
     }
 
     async fn fetch(&self) -> Result<(), KeysUnavailable> {

@@ -2,16 +2,13 @@
 
 use keys::claims::Claims;
 use keys::jws::Compact;
-use keys::token::{AccessToken, Expect, Scope, TokenKind, TokenRefusal};
+use keys::token::{AccessToken, Expect, ONE_TIME_REPEAT_S, Scope, TokenKind, TokenRefusal};
 use keys::{UnixSeconds, VerifyingKey, jws};
 
 use crate::caller::{Caller, OneTime};
 use crate::jwks::KeyCache;
 use crate::refusal::Refusal;
 use crate::requirement::Requirement;
-
-/// How long after `exp` a one-time token may still repeat its answer, seconds (security decision DEC7).
-pub(crate) const LATE_MAX_S: i64 = 86_400;
 
 /// A token whose signature, type, issuer, audience and times hold. Nothing is said about its owner yet.
 #[derive(Debug)]
@@ -21,7 +18,7 @@ pub(crate) struct Verified {
     pub(crate) late: bool,
 }
 
-/// Verifies `text`. With `late_allowed`, a one-time token may be up to [`LATE_MAX_S`] past its `exp`.
+/// Verifies `text`. With `late_allowed`, a one-time token may be up to [`ONE_TIME_REPEAT_S`] past its `exp`.
 pub(crate) async fn verify(
     keys: &KeyCache,
     expect: &Expect<'_>,
@@ -60,7 +57,7 @@ async fn fetch_key(keys: &KeyCache, text: &str, now: UnixSeconds) -> Result<Opti
 fn late(keys: &KeyCache, expect: &Expect<'_>, text: &str, now: UnixSeconds) -> Result<Verified, Refusal> {
     let expired = || refuse(&TokenRefusal::Expired);
     let expires_at = unverified_exp(text).ok_or_else(expired)?;
-    if now.since(expires_at) > LATE_MAX_S {
+    if now.since(expires_at) > ONE_TIME_REPEAT_S {
         return Err(expired());
     }
     let last_second = expires_at.plus(-1);

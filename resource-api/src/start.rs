@@ -2,7 +2,6 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use chassis::config::read_secret_file;
 use chassis::db::{DatabaseUrl, Db, DbOptions, Fault};
@@ -15,7 +14,7 @@ use chassis::outbox::{Outbox, with_expiring_tables};
 use chassis::shutdown::Shutdown;
 use chassis::sweeper::Sweeper;
 use chassis::{Platform, while_doing};
-use guard::jwks::KeyCache;
+use guard::jwks::{KeyCache, REFRESH_EVERY};
 use ipnet::IpNet;
 use keys::ring::RingPolicy;
 use keys::seal::{MasterKey, MasterKeys};
@@ -36,8 +35,6 @@ use crate::operations::fiat_ins::recovery;
 
 /// Largest answer of the authorization server: a directory snapshot.
 const AUTHZ_BODY_BYTES_MAX: usize = 64 * 1024 * 1024;
-/// How often the issuer's key set is fetched anew, so that a withdrawn key is forgotten.
-const KEYS_REFRESH: Duration = Duration::from_mins(4);
 
 /// The sockets the service answers on, already bound.
 #[derive(Debug, Default)]
@@ -127,14 +124,8 @@ pub async fn open(config: Config, platform: Platform) -> Result<App, StartError>
     let key = client_key(&config)?;
     let authorities = authorities(&config)?;
     let db = open_database(&config).await?;
-    let keyring = KeyRing::open(
-        db.clone(),
-        platform.clone(),
-        MasterKeys::clone(&master),
-        Algorithm::Es256,
-        ring_policy(),
-    )
-    .await?;
+    let keyring =
+        KeyRing::open(db.clone(), platform.clone(), MasterKeys::clone(&master), ring_policy()).await?;
     let gateway_fetcher =
         fetcher(&platform, &config.gateway.networks, &authorities, FetchPolicy::default().body_bytes_max);
     let gateway = Arc::new(HttpGateway::new(gateway_fetcher, config.gateway.clone()));
@@ -191,19 +182,15 @@ fn spawn_tasks(app: &App, shutdown: &Shutdown) {
     shutdown.spawn("directory poller", poller);
 }
 
-/// Asks at once, so that the first token need not wait, and then every few minutes.
+/// Asks at once, so that the first token need not wait, and then every few seconds.
 async fn refresh_issuer_keys(app: App, shutdown: Shutdown) {
     loop {
-        let pause = match app.issuer_keys.refresh(app.platform.now()).await {
-            Ok(()) => KEYS_REFRESH,
-            Err(failure) => {
-                tracing::warn!(%failure, "the issuer's keys were not refreshed");
-                Duration::from_secs(5)
-            }
-        };
+        if let Err(failure) = app.issuer_keys.refresh().await {
+            tracing::warn!(%failure, "the issuer's keys were not refreshed");
+        }
         tokio::select! {
             () = shutdown.triggered() => return,
-            () = tokio::time::sleep(pause) => {}
+            () = tokio::time::sleep(REFRESH_EVERY) => {}
         }
     }
 }
@@ -227,7 +214,13 @@ fn readiness(app: &App) -> Readiness {
 }
 
 fn ring_policy() -> RingPolicy {
-    RingPolicy { jwks_max_age_s: 300, rotation_s: 90 * 86_400, token_ttl_max_s: 86_400, skew_s: 10 }
+    RingPolicy {
+        alg: Algorithm::Es256,
+        jwks_max_age_s: 300,
+        rotation_s: 90 * 86_400,
+        token_ttl_max_s: 86_400,
+        skew_s: 10,
+    }
 }
 
 fn fetcher(

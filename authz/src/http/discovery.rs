@@ -22,19 +22,12 @@ use crate::{
 pub(crate) struct Documents {
     /// The metadata document.
     pub(crate) discovery: Bytes,
-    /// `Cache-Control` of the JWKS.
-    pub(crate) jwks_cache_control: HeaderValue,
 }
 
 impl Documents {
     /// Renders them.
     pub(crate) fn new(config: &Config) -> Self {
-        let cached = format!("public, max-age={}", config.jwks_max_age_s);
-        Self {
-            discovery: discovery(config).into(),
-            jwks_cache_control: HeaderValue::from_str(&cached)
-                .unwrap_or_else(|_| HeaderValue::from_static("no-cache")),
-        }
+        Self { discovery: discovery(config).into() }
     }
 }
 

@@ -21,6 +21,8 @@ pub(crate) async fn jwks(State(app): State<App>) -> Response {
     let mut reply = Response::new(Body::from(app.keys.jwks().to_string()));
     let headers = reply.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/jwk-set+json"));
-    headers.insert(header::CACHE_CONTROL, app.documents.jwks_cache_control.clone());
+    if let Ok(cached) = HeaderValue::try_from(app.keys.cache_control()) {
+        headers.insert(header::CACHE_CONTROL, cached);
+    }
     reply
 }

@@ -294,10 +294,15 @@ impl World {
 
     /// A signed access token as this server would issue it, whatever the claims.
     pub(crate) async fn mint(&self, token: &AccessToken) -> String {
-        let policy =
-            RingPolicy { jwks_max_age_s: 300, rotation_s: 30 * 24 * 3600, token_ttl_max_s: 3600, skew_s: 10 };
+        let policy = RingPolicy {
+            alg: Algorithm::Es256,
+            jwks_max_age_s: 300,
+            rotation_s: 30 * 24 * 3600,
+            token_ttl_max_s: 3600,
+            skew_s: 10,
+        };
         let (db, master) = (self.running.db().clone(), self.config.master_keys().unwrap());
-        let ring = KeyRing::open(db, self.platform.clone(), master, Algorithm::Es256, policy).await.unwrap();
+        let ring = KeyRing::open(db, self.platform.clone(), master, policy).await.unwrap();
         token.sign(&ring.active()).unwrap()
     }
 }

@@ -95,7 +95,12 @@ pub(crate) async fn read<T, F>(pool: &PgPool, statements: Counter, work: F) -> R
 where
     F: for<'t> FnOnce(&'t mut Tx) -> BoxFuture<'t, Result<T, Fault>>,
 {
-    let transaction = begin(pool, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
+    // In a task of its own: the caller of a read may leave at any moment, and a connection whose BEGIN was dropped
+    // half-way would go back to the pool inside a transaction that nobody ends.
+    let pool = pool.clone();
+    let begun =
+        tokio::spawn(async move { begin(&pool, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await });
+    let transaction = begun.await.map_err(while_doing("begin a read"))??;
     let mut tx = Tx::Postgres(PostgresTx::new(transaction, statements));
     let value = work(&mut tx).await?;
     if let Tx::Postgres(held) = tx {

@@ -10,30 +10,31 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use keys::ring::{KeyState, RingPolicy, Step};
+use keys::ring::{KeyState, RingKey, RingPolicy, Step};
 use keys::seal::{Aad, MasterKeys};
 use keys::{Algorithm, SigningKey, VerifyingKey, strict_json};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use self::store::{Candidate, KeyRow, Planning, follow_plan, list_keys, reseal_key, wanted_steps};
+use self::store::{
+    Candidate, KeyRow, Planning, begin_rotation, follow_plan, list_keys, reseal_key, revoke_key, wanted_steps,
+};
 use crate::Platform;
 use crate::db::{Db, Fault, while_doing};
 use crate::shutdown::Shutdown;
 
 /// Pause between two looks at the ring. Another node's new key is known here after this long, which is well
-/// before it signs.
-const PAUSE: Duration = Duration::from_secs(5);
+/// before it signs; a revoked one is out of use here after this long.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// Size of new RSA keys.
 const RSA_BITS: usize = 2048;
 
-/// The keys of one algorithm. Reading never waits.
+/// The signing keys of a service. Reading never waits.
 pub struct KeyRing {
     db: Db,
     platform: Platform,
     master: MasterKeys,
-    alg: Algorithm,
     policy: RingPolicy,
     held: ArcSwap<Held>,
 }
@@ -47,8 +48,8 @@ struct Held {
 }
 
 impl KeyRing {
-    /// Opens the ring of this algorithm, making and activating its first key if there is none. Of several
-    /// nodes that start at once one makes the key.
+    /// Opens the ring, making and activating its first key if there is none. Of several nodes that start at once
+    /// one makes the key.
     ///
     /// # Errors
     /// When the database fails or a stored key cannot be opened with these master keys.
@@ -56,13 +57,12 @@ impl KeyRing {
         db: Db,
         platform: Platform,
         master: MasterKeys,
-        alg: Algorithm,
         policy: RingPolicy,
     ) -> Result<Arc<Self>, Fault> {
-        let opening = Opening { db: &db, platform: &platform, master: &master, alg, policy };
+        let opening = Opening { db: &db, platform: &platform, master: &master, policy };
         let rows = opening.planned_rows().await?;
         let held = ArcSwap::from_pointee(opening.hold(rows)?);
-        Ok(Arc::new(Self { db, platform, master, alg, policy, held }))
+        Ok(Arc::new(Self { db, platform, master, policy, held }))
     }
 
     /// The key that signs now.
@@ -80,6 +80,49 @@ impl KeyRing {
         Arc::clone(&self.held.load().jwks)
     }
 
+    /// `Cache-Control` of the JWKS. Its max-age is the one after whose end a new key signs.
+    pub fn cache_control(&self) -> String {
+        format!("public, max-age={}", self.policy.jwks_max_age_s)
+    }
+
+    /// The keys as this process knows them now: the active one, the next, the retired ones.
+    ///
+    /// # Errors
+    /// When a stored state or algorithm is none.
+    pub fn list(&self) -> Result<Vec<RingKey>, Fault> {
+        self.held.load().rows.iter().map(KeyRow::as_ring_key).collect()
+    }
+
+    /// Begins a rotation before its time: publishes a next key, which signs once every verifier can know it.
+    ///
+    /// # Errors
+    /// When the database fails; then nothing has changed.
+    pub async fn begin_rotation(&self) -> Result<(), Fault> {
+        let opening = self.opening();
+        let planning = opening.planning_with_candidate().await?;
+        let rows = self.db.write(move |tx| Box::pin(begin_rotation(tx, planning.clone()))).await?;
+        self.take_over(rows)
+    }
+
+    /// Revokes a key: it is gone at once, and if it was the active one another signs from now on. Every node of
+    /// the service follows within a second. False when there is no such key.
+    ///
+    /// # Errors
+    /// When the database fails; then nothing has changed.
+    pub async fn revoke(&self, kid: &str) -> Result<bool, Fault> {
+        let opening = self.opening();
+        let planning = opening.planning_with_candidate().await?;
+        let kid = kid.to_owned();
+        let rows = self
+            .db
+            .write(move |tx| {
+                let (kid, planning) = (kid.clone(), planning.clone());
+                Box::pin(async move { revoke_key(tx, &kid, planning).await })
+            })
+            .await?;
+        rows.map(|rows| self.take_over(rows)).transpose().map(|done| done.is_some())
+    }
+
     /// One look at the ring: takes the steps that are due, seals keys anew that are under an older master key,
     /// and takes over what other nodes did. Safe on every node at once, and after a crash in the middle.
     ///
@@ -89,13 +132,17 @@ impl KeyRing {
         let opening = self.opening();
         let rows = opening.planned_rows().await?;
         opening.reseal(&rows).await?;
+        self.take_over(rows)
+    }
+
+    fn take_over(&self, rows: Vec<KeyRow>) -> Result<(), Fault> {
         if self.held.load().rows != rows {
-            self.held.store(Arc::new(opening.hold(rows)?));
+            self.held.store(Arc::new(self.opening().hold(rows)?));
         }
         Ok(())
     }
 
-    /// Looks at the ring every few seconds until shutdown.
+    /// Looks at the ring every second until shutdown.
     pub async fn run_rotation(self: Arc<Self>, shutdown: Shutdown) {
         loop {
             tokio::select! {
@@ -109,8 +156,8 @@ impl KeyRing {
     }
 
     fn opening(&self) -> Opening<'_> {
-        let Self { db, platform, master, alg, policy, held: _ } = self;
-        Opening { db, platform, master, alg: *alg, policy: *policy }
+        let Self { db, platform, master, policy, held: _ } = self;
+        Opening { db, platform, master, policy: *policy }
     }
 }
 
@@ -119,16 +166,14 @@ struct Opening<'a> {
     db: &'a Db,
     platform: &'a Platform,
     master: &'a MasterKeys,
-    alg: Algorithm,
     policy: RingPolicy,
 }
 
 impl Opening<'_> {
     /// The ring's rows after the steps that are due. Writes only when there are any.
     async fn planned_rows(&self) -> Result<Vec<KeyRow>, Fault> {
-        let Self { alg, policy, .. } = *self;
-        let rows = self.db.read(move |tx| Box::pin(list_keys(tx, alg))).await?;
-        let mut planning = Planning { alg, policy, now: self.platform.now(), candidate: None };
+        let rows = self.db.read(move |tx| Box::pin(list_keys(tx))).await?;
+        let mut planning = self.planning();
         let steps = wanted_steps(&rows, &planning)?;
         if steps.is_empty() {
             return Ok(rows);
@@ -139,8 +184,16 @@ impl Opening<'_> {
         self.db.write(move |tx| Box::pin(follow_plan(tx, planning.clone()))).await
     }
 
+    fn planning(&self) -> Planning {
+        Planning { policy: self.policy, now: self.platform.now(), candidate: None }
+    }
+
+    async fn planning_with_candidate(&self) -> Result<Planning, Fault> {
+        Ok(Planning { candidate: Some(self.new_candidate().await?), ..self.planning() })
+    }
+
     async fn new_candidate(&self) -> Result<Candidate, Fault> {
-        let key = match self.alg {
+        let key = match self.policy.alg {
             Algorithm::Es256 => SigningKey::es256_from_seed(self.platform.random()),
             Algorithm::EdDsa => SigningKey::ed25519_from_seed(self.platform.random()),
             rsa => tokio::task::spawn_blocking(move || SigningKey::generate_rsa(RSA_BITS)?.with_alg(rsa))

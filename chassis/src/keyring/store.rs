@@ -1,4 +1,4 @@
-//! The rows of a key ring.
+//! The rows of a key ring. Column `ring` holds the algorithm of the key.
 
 use std::str::FromStr;
 
@@ -12,6 +12,7 @@ use crate::{on, row};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct KeyRow {
     pub(super) kid: String,
+    pub(super) ring: String,
     pub(super) state: String,
     pub(super) sealed_jwk: String,
     pub(super) published_at_s: i64,
@@ -19,7 +20,7 @@ pub(super) struct KeyRow {
     pub(super) retired_at_s: Option<i64>,
 }
 
-row!(KeyRow { kid, state, sealed_jwk, published_at_s, activated_at_s, retired_at_s });
+row!(KeyRow { kid, ring, state, sealed_jwk, published_at_s, activated_at_s, retired_at_s });
 
 /// A key that was made before the unit, in case the plan wants one.
 #[derive(Debug, Clone)]
@@ -31,17 +32,19 @@ pub(super) struct Candidate {
 /// What a planning unit needs to know.
 #[derive(Debug, Clone)]
 pub(super) struct Planning {
-    pub(super) alg: Algorithm,
     pub(super) policy: RingPolicy,
     pub(super) now: UnixSeconds,
     pub(super) candidate: Option<Candidate>,
 }
 
+/// The row that planners take turns at: a service has one ring, whatever algorithms its keys have.
+const RING: &str = "signing";
+
 const TAKE_RING: &str = "INSERT INTO key_ring (ring, version) VALUES ($1, 1)
     ON CONFLICT (ring) DO UPDATE SET version = key_ring.version + 1";
 
-const LIST_KEYS: &str = "SELECT kid, state, sealed_jwk, published_at_s, activated_at_s, retired_at_s
-    FROM signing_key WHERE ring = $1 ORDER BY state, kid";
+const LIST_KEYS: &str = "SELECT kid, ring, state, sealed_jwk, published_at_s, activated_at_s, retired_at_s
+    FROM signing_key ORDER BY state, kid";
 
 const INSERT_KEY: &str = "INSERT INTO signing_key (kid, ring, state, sealed_jwk, published_at_s)
     VALUES ($1, $2, 'next', $3, $4)";
@@ -52,24 +55,65 @@ const ACTIVATE_KEY: &str = "UPDATE signing_key SET state = 'active', activated_a
 const RETIRE_KEY: &str = "UPDATE signing_key SET state = 'retired', retired_at_s = $2
     WHERE kid = $1 AND state = 'active'";
 
-const DELETE_KEY: &str = "DELETE FROM signing_key WHERE kid = $1 AND state = 'retired'";
+const DELETE_KEY: &str = "DELETE FROM signing_key WHERE kid = $1 AND state <> 'active'";
+
+const REVOKE_KEY: &str = "DELETE FROM signing_key WHERE kid = $1";
 
 const RESEAL_KEY: &str = "UPDATE signing_key SET sealed_jwk = $3 WHERE kid = $1 AND sealed_jwk = $2";
 
-/// All keys of a ring: the active one, the next, the retired ones.
-pub(super) async fn list_keys(tx: &mut Tx, alg: Algorithm) -> Result<Vec<KeyRow>, Fault> {
-    on!(tx, conn => sqlx::query_as(LIST_KEYS).bind(alg.as_str()).fetch_all(conn).await)
-        .map_err(while_doing("list signing keys"))
+/// All keys of the ring: the active one, the next, the retired ones.
+pub(super) async fn list_keys(tx: &mut Tx) -> Result<Vec<KeyRow>, Fault> {
+    on!(tx, conn => sqlx::query_as(LIST_KEYS).fetch_all(conn).await).map_err(while_doing("list signing keys"))
 }
 
-/// Brings a ring to what the policy wants now and returns its keys. Planners take turns at the ring's row, so
+/// Brings the ring to what the policy wants now and returns its keys. Planners take turns at the ring's row, so
 /// what one decides the next one sees. Without a candidate no key is made.
-pub(super) async fn follow_plan(tx: &mut Tx, mut planning: Planning) -> Result<Vec<KeyRow>, Fault> {
-    let ring = planning.alg.as_str();
-    on!(&mut *tx, conn => sqlx::query(TAKE_RING).bind(ring).execute(conn).await.map(drop))
-        .map_err(while_doing("take the key ring"))?;
+pub(super) async fn follow_plan(tx: &mut Tx, planning: Planning) -> Result<Vec<KeyRow>, Fault> {
+    take_ring(tx).await?;
+    settle(tx, planning).await
+}
+
+/// Publishes the candidate as the next key, unless one of the wanted algorithm is published already: it takes over
+/// as soon as the policy lets it.
+pub(super) async fn begin_rotation(tx: &mut Tx, mut planning: Planning) -> Result<Vec<KeyRow>, Fault> {
+    take_ring(tx).await?;
+    let rows = list_keys(tx).await?;
+    let wanted = planning.policy.alg.as_str();
+    if !rows.iter().any(|row| row.state == KeyState::Next.as_str() && row.ring == wanted) {
+        take_step(tx, Step::CreateNext, &mut planning).await?;
+    }
+    settle(tx, planning).await
+}
+
+/// Takes the key out at once, whatever its state, and lets another one sign if it was the active one. `None` when
+/// there is no such key.
+pub(super) async fn revoke_key(
+    tx: &mut Tx,
+    kid: &str,
+    planning: Planning,
+) -> Result<Option<Vec<KeyRow>>, Fault> {
+    take_ring(tx).await?;
+    let revoked = on!(&mut *tx, conn => sqlx::query(REVOKE_KEY)
+        .bind(kid)
+        .execute(conn)
+        .await
+        .map(|done| done.rows_affected()))
+    .map_err(while_doing("revoke a signing key"))?;
+    if revoked == 0 {
+        return Ok(None);
+    }
+    settle(tx, planning).await.map(Some)
+}
+
+async fn take_ring(tx: &mut Tx) -> Result<(), Fault> {
+    on!(tx, conn => sqlx::query(TAKE_RING).bind(RING).execute(conn).await.map(drop))
+        .map_err(while_doing("take the key ring"))
+}
+
+/// Takes steps until none is due; the ring's row is held.
+async fn settle(tx: &mut Tx, mut planning: Planning) -> Result<Vec<KeyRow>, Fault> {
     loop {
-        let rows = list_keys(tx, planning.alg).await?;
+        let rows = list_keys(tx).await?;
         let mut steps = wanted_steps(&rows, &planning)?;
         if planning.candidate.is_none() {
             steps.retain(|step| *step != Step::CreateNext);
@@ -85,8 +129,7 @@ pub(super) async fn follow_plan(tx: &mut Tx, mut planning: Planning) -> Result<V
 
 /// The steps that the policy wants, given these keys.
 pub(super) fn wanted_steps(rows: &[KeyRow], planning: &Planning) -> Result<Vec<Step>, Fault> {
-    let keys: Vec<RingKey> =
-        rows.iter().map(|row| row.as_ring_key(planning.alg)).collect::<Result<_, _>>()?;
+    let keys: Vec<RingKey> = rows.iter().map(KeyRow::as_ring_key).collect::<Result<_, _>>()?;
     Ok(plan(&keys, &planning.policy, planning.now))
 }
 
@@ -101,7 +144,7 @@ async fn take_step(tx: &mut Tx, step: Step, planning: &mut Planning) -> Result<(
     match step {
         Step::CreateNext => {
             let Some(Candidate { kid, sealed_jwk }) = planning.candidate.take() else { return Ok(()) };
-            let ring = planning.alg.as_str();
+            let ring = planning.policy.alg.as_str();
             on!(tx, conn => sqlx::query(INSERT_KEY)
                 .bind(kid)
                 .bind(ring)
@@ -127,7 +170,8 @@ impl KeyRow {
         KeyState::from_str(&self.state).map_err(while_doing("read a signing key's state"))
     }
 
-    fn as_ring_key(&self, alg: Algorithm) -> Result<RingKey, Fault> {
+    pub(super) fn as_ring_key(&self) -> Result<RingKey, Fault> {
+        let alg = Algorithm::from_str(&self.ring).map_err(while_doing("read a signing key's algorithm"))?;
         Ok(RingKey {
             kid: self.kid.clone(),
             alg,

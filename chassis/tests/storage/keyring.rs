@@ -1,4 +1,4 @@
-//! Signing keys.
+//! Signing keys (security B6, B7; reliability R13).
 
 use std::sync::Arc;
 
@@ -13,15 +13,20 @@ use serde_json::Value;
 
 use super::opened;
 
-const POLICY: RingPolicy =
-    RingPolicy { jwks_max_age_s: 300, rotation_s: 86_400, token_ttl_max_s: 3_600, skew_s: 10 };
+const POLICY: RingPolicy = RingPolicy {
+    alg: Algorithm::Es256,
+    jwks_max_age_s: 300,
+    rotation_s: 86_400,
+    token_ttl_max_s: 3_600,
+    skew_s: 10,
+};
 
 fn master() -> MasterKeys {
     MasterKeys::new(MasterKey::new([7; 32]), Vec::new())
 }
 
 async fn ring(db: &Db, platform: &Platform) -> Arc<KeyRing> {
-    KeyRing::open(db.clone(), platform.clone(), master(), Algorithm::Es256, POLICY).await.unwrap()
+    KeyRing::open(db.clone(), platform.clone(), master(), POLICY).await.unwrap()
 }
 
 fn kids(ring: &KeyRing) -> Vec<String> {
@@ -72,18 +77,37 @@ async fn a_restart_finds_the_same_key() {
 }
 
 #[tokio::test]
-async fn each_algorithm_has_its_own_ring() {
+async fn after_a_change_of_algorithm_tokens_of_the_old_one_still_verify() {
     for database in TestDatabase::both().await {
         let db = opened(&database).await;
-        let platform = platform().0;
-        let es256 = ring(&db, &platform).await;
+        let (platform, clock) = platform();
+        let mut old = ring(&db, &platform).await.active();
         for alg in [Algorithm::EdDsa, Algorithm::Ps256] {
-            let other = KeyRing::open(db.clone(), platform.clone(), master(), alg, POLICY).await.unwrap();
-            assert_eq!(other.active().alg(), alg);
-            assert_ne!(other.active().kid(), es256.active().kid());
+            let signature = old.sign(b"token").unwrap();
+            let verifies = |ring: &KeyRing| {
+                let key = ring.verifying(old.kid());
+                key.is_some_and(|key| key.verify(old.alg(), b"token", &signature).is_ok())
+            };
+            let policy = RingPolicy { alg, ..POLICY };
+            let ring = KeyRing::open(db.clone(), platform.clone(), master(), policy).await.unwrap();
+            assert_ne!(ring.active().alg(), alg, "the new key is published, the old one signs");
+            assert_eq!(kids(&ring).len(), 2);
+            clock.advance(POLICY.lead_s() - 1);
+            ring.rotate().await.unwrap();
+            assert_ne!(ring.active().alg(), alg);
+            clock.advance(1);
+            ring.rotate().await.unwrap();
+            assert_eq!(ring.active().alg(), alg);
+            assert!(verifies(&ring), "{alg:?}");
+            clock.advance(POLICY.linger_s() - 1);
+            ring.rotate().await.unwrap();
+            assert_eq!(kids(&ring).len(), 2);
+            clock.advance(1);
+            ring.rotate().await.unwrap();
+            assert_eq!(kids(&ring), [ring.active().kid()]);
+            assert!(!verifies(&ring));
+            old = ring.active();
         }
-        es256.rotate().await.unwrap();
-        assert_eq!(kids(&es256), [es256.active().kid()]);
     }
 }
 
@@ -96,7 +120,7 @@ async fn concurrent_first_starts_make_one_key() {
             tokio::spawn(async move {
                 let db = Db::open(&url, &chassis::DbOptions { connections: 2, ..Default::default() }).await?;
                 let platform = Platform { entropy: Arc::new(SystemEntropy), ..platform().0 };
-                KeyRing::open(db, platform, master(), Algorithm::Es256, POLICY).await
+                KeyRing::open(db, platform, master(), POLICY).await
             })
         });
         let rings: Vec<Arc<KeyRing>> = join_all(starts.collect::<Vec<_>>())
@@ -148,7 +172,7 @@ async fn another_master_key_opens_nothing() {
         let platform = platform().0;
         ring(&db, &platform).await;
         let wrong = MasterKeys::new(MasterKey::new([8; 32]), Vec::new());
-        let fault = KeyRing::open(db, platform, wrong, Algorithm::Es256, POLICY).await.unwrap_err();
+        let fault = KeyRing::open(db, platform, wrong, POLICY).await.unwrap_err();
         assert!(fault.to_string().contains("is this the master key that sealed it?"), "{fault}");
     }
 }
@@ -161,12 +185,118 @@ async fn a_new_master_key_takes_over_at_the_next_look() {
         let kid = ring(&db, &platform).await.active().kid().to_owned();
         let before = sealed(&db).await;
         let both = MasterKeys::new(MasterKey::new([8; 32]), vec![MasterKey::new([7; 32])]);
-        let rekeyed =
-            KeyRing::open(db.clone(), platform.clone(), both, Algorithm::Es256, POLICY).await.unwrap();
+        let rekeyed = KeyRing::open(db.clone(), platform.clone(), both, POLICY).await.unwrap();
         rekeyed.rotate().await.unwrap();
         assert_ne!(sealed(&db).await, before);
         let only_new = MasterKeys::new(MasterKey::new([8; 32]), Vec::new());
-        let after = KeyRing::open(db, platform, only_new, Algorithm::Es256, POLICY).await.unwrap();
+        let after = KeyRing::open(db, platform, only_new, POLICY).await.unwrap();
         assert_eq!(after.active().kid(), kid);
+    }
+}
+
+#[tokio::test]
+async fn a_rotation_on_demand_publishes_before_it_signs() {
+    for database in TestDatabase::both().await {
+        let db = opened(&database).await;
+        let (platform, clock) = platform();
+        let ring = ring(&db, &platform).await;
+        let first = ring.active().kid().to_owned();
+        ring.begin_rotation().await.unwrap();
+        ring.begin_rotation().await.unwrap();
+        assert_eq!(kids(&ring).len(), 2, "asking twice makes one key");
+        clock.advance(POLICY.lead_s() - 1);
+        ring.rotate().await.unwrap();
+        assert_eq!(ring.active().kid(), first);
+        clock.advance(1);
+        ring.rotate().await.unwrap();
+        assert_ne!(ring.active().kid(), first);
+        assert!(ring.verifying(&first).is_some());
+    }
+}
+
+#[tokio::test]
+async fn a_revoked_key_is_gone_at_once_and_another_signs() {
+    for database in TestDatabase::both().await {
+        let db = opened(&database).await;
+        let (platform, _clock) = platform();
+        let (ring, other_node) = (ring(&db, &platform).await, ring(&db, &platform).await);
+        let first = ring.active().kid().to_owned();
+        assert!(!ring.revoke("no such key").await.unwrap());
+        assert_eq!(ring.active().kid(), first);
+
+        assert!(ring.revoke(&first).await.unwrap());
+        let second = ring.active().kid().to_owned();
+        assert_ne!(second, first);
+        assert!(ring.verifying(&first).is_none());
+        assert_eq!(kids(&ring), [second.as_str()]);
+        assert!(other_node.verifying(&first).is_some(), "until its next look");
+        other_node.rotate().await.unwrap();
+        assert_eq!((other_node.active().kid(), other_node.verifying(&first).is_none()), (&*second, true));
+        assert_eq!(sealed(&db).await.len(), 1, "its private half is destroyed");
+
+        ring.begin_rotation().await.unwrap();
+        assert!(ring.revoke(&second).await.unwrap());
+        assert_eq!(kids(&ring).len(), 1, "the next key signs from now on");
+        assert_ne!(ring.active().kid(), second);
+    }
+}
+
+#[tokio::test]
+async fn revoking_a_key_that_does_not_sign_leaves_the_active_one() {
+    for database in TestDatabase::both().await {
+        let db = opened(&database).await;
+        let (platform, clock) = platform();
+        let ring = ring(&db, &platform).await;
+        let retired = ring.active().kid().to_owned();
+        ring.begin_rotation().await.unwrap();
+        clock.advance(POLICY.lead_s());
+        ring.rotate().await.unwrap();
+        let active = ring.active().kid().to_owned();
+        assert!(ring.revoke(&retired).await.unwrap());
+        assert_eq!((ring.active().kid(), kids(&ring)), (&*active, vec![active.clone()]));
+    }
+}
+
+/// Stands in for a kill at every point where the task can be interrupted: the process is gone, what it had handed
+/// to the database is there or is not. Another node goes on with what is there.
+#[tokio::test]
+async fn a_rotation_that_ends_at_any_point_is_resumed_and_no_unpublished_key_ever_signs() {
+    for database in TestDatabase::both().await {
+        let db = opened(&database).await;
+        let (platform, clock) = platform();
+        let mut signed_with = Vec::new();
+        for round in 0..60_u32 {
+            // A verifier fetches the set, and keeps it for its max-age.
+            let cached = kids(&*ring(&db, &platform).await);
+            let node = ring(&db, &platform).await;
+            if round % 3 == 0 {
+                interrupt_after(node.begin_rotation(), round % 7).await;
+            }
+            interrupt_after(node.rotate(), round % 5).await;
+            clock.advance(POLICY.jwks_max_age_s);
+            let opening = KeyRing::open(db.clone(), platform.clone(), master(), POLICY);
+            interrupt_after(opening, round % 6).await;
+            let restarted = ring(&db, &platform).await;
+            let signing = restarted.active().kid().to_owned();
+            assert!(cached.contains(&signing), "round {round}: signed by a key the verifier does not know");
+            // Its tokens verify for their whole life.
+            signed_with.push((platform.now(), signing));
+            signed_with.retain(|(at, _)| platform.now().since(*at) <= POLICY.token_ttl_max_s);
+            for (at, kid) in &signed_with {
+                assert!(restarted.verifying(kid).is_some(), "round {round}: a token of {at:?}");
+            }
+        }
+        assert!(signed_with.iter().any(|(_, kid)| *kid != signed_with[0].1), "keys were rotated");
+    }
+}
+
+/// Polls the future so many times and then drops it.
+async fn interrupt_after<F: Future>(work: F, polls: u32) {
+    let mut work = Box::pin(work);
+    for _ in 0..polls {
+        if futures_util::poll!(work.as_mut()).is_ready() {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(2)).await;
     }
 }

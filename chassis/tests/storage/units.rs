@@ -281,3 +281,35 @@ async fn a_unit_that_met_a_deadlock_runs_again() {
     assert!(runs.load(Ordering::Relaxed) >= 3, "one of the two ran again");
     assert_eq!(db.engine(), Engine::Postgres);
 }
+
+#[tokio::test]
+async fn a_read_whose_caller_leaves_at_any_point_spoils_no_connection() {
+    for database in TestDatabase::both().await {
+        let options = DbOptions { connections: 1, readers: 1, ..DbOptions::default() };
+        let db = Db::open(database.url(), &options).await.unwrap();
+        db.migrate("chassis", chassis::MIGRATIONS).await.unwrap();
+        for polls in 0..8 {
+            let mut reading = Box::pin(db.read(|tx| {
+                Box::pin(async move {
+                    on!(tx, conn => sqlx::query("SELECT 1").execute(conn).await.map(drop))
+                        .map_err(while_doing("read"))
+                })
+            }));
+            for _ in 0..polls {
+                if futures_util::poll!(reading.as_mut()).is_ready() {
+                    break;
+                }
+                tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+            }
+            drop(reading);
+            let written = db.write(|tx| {
+                Box::pin(async move {
+                    let delete = "DELETE FROM lease WHERE name = 'nobody'";
+                    on!(tx, conn => sqlx::query(delete).execute(conn).await.map(drop))
+                        .map_err(while_doing("write"))
+                })
+            });
+            written.await.unwrap_or_else(|fault| panic!("after {polls} polls: {fault}"));
+        }
+    }
+}

@@ -40,7 +40,7 @@ async fn known_keys_serve_on_while_the_issuer_is_away() {
     let world = World::start().await;
     assert_eq!(world.get(THING, &world.sign(TokenKind::Client)).await.status, 200);
     world.jwks.down.store(true, Ordering::SeqCst);
-    assert!(world.keys.refresh(world.now()).await.is_err());
+    assert!(world.keys.refresh().await.is_err());
     assert_eq!(world.get(THING, &world.sign(TokenKind::Client)).await.status, 200);
     let other = SigningKey::es256_from_seed([8; 32]).unwrap();
     world.advance(61);
@@ -66,20 +66,20 @@ async fn a_withdrawn_key_is_forgotten_at_the_next_refresh() {
     assert_eq!(world.get(THING, &world.sign(TokenKind::Client)).await.status, 200);
     let newer = SigningKey::es256_from_seed([8; 32]).unwrap();
     *world.jwks.document.lock().unwrap() = jwks_of(&[&newer]);
-    world.keys.refresh(world.now()).await.unwrap();
+    world.keys.refresh().await.unwrap();
     assert_eq!(world.get(THING, &world.sign(TokenKind::Client)).await.status, 401);
 }
 
 #[tokio::test]
 async fn an_unusable_set_replaces_nothing() {
     let world = World::start().await;
-    world.keys.refresh(world.now()).await.unwrap();
+    world.keys.refresh().await.unwrap();
     let twice = jwks_of(&[&world.key, &world.key]);
     for document in
         ["", "{}", "[]", r#"{"keys":[]}"#, r#"{"keys":[{"kty":"oct","k":"AAAA","kid":"x"}]}"#, &twice]
     {
         *world.jwks.document.lock().unwrap() = document.to_owned();
-        assert!(world.keys.refresh(world.now()).await.is_err(), "{document}");
+        assert!(world.keys.refresh().await.is_err(), "{document}");
         assert_eq!(world.get(THING, &world.sign(TokenKind::Client)).await.status, 200, "{document}");
     }
 }

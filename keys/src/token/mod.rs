@@ -19,3 +19,6 @@ pub const TYP_OPERATION: &str = "operation+jwt";
 
 /// How far ahead of our clock `iat` and `nbf` may be, seconds.
 pub const SKEW_S: i64 = 10;
+
+/// How long after its `exp` a spent one-time token still repeats its answer, seconds. Its key verifies that long.
+pub const ONE_TIME_REPEAT_S: i64 = 86_400;

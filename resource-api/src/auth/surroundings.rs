@@ -13,7 +13,9 @@ use futures_util::future::BoxFuture;
 use guard::jwks::{KeySource, KeysUnavailable};
 use guard::standing::ReplayUnavailable;
 use guard::{Dialect, Facts, Refusal, ReplayMemory};
+use http::header::CACHE_CONTROL;
 use http::request::Parts;
+use http::{HeaderMap, HeaderValue};
 use keys::UnixSeconds;
 use serde_json::json;
 use url::Url;
@@ -62,8 +64,10 @@ impl JwksSource {
 impl KeySource for JwksSource {
     fn fetch(&self) -> BoxFuture<'_, Result<Vec<u8>, KeysUnavailable>> {
         Box::pin(async {
-            let request =
-                FetchRequest { deadline: Some(JWKS_DEADLINE), ..FetchRequest::get(self.url.clone()) };
+            // A cache between us would hide a revoked key for its whole max-age.
+            let headers = HeaderMap::from_iter([(CACHE_CONTROL, HeaderValue::from_static("no-cache"))]);
+            let deadline = Some(JWKS_DEADLINE);
+            let request = FetchRequest { headers, deadline, ..FetchRequest::get(self.url.clone()) };
             let reply =
                 self.fetcher.fetch(request).await.map_err(|failed| KeysUnavailable(failed.to_string()))?;
             if reply.status != http::StatusCode::OK {

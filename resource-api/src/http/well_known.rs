@@ -5,6 +5,7 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::response::IntoResponse;
 use guard::metadata::ProtectedResource;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use keys::token::scopes;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -50,7 +51,7 @@ pub(crate) fn render_metadata(config: &Config) -> Bytes {
     get,
     path = "/.well-known/jwks.json",
     tag = "metadata",
-    responses((status = 200, description = "A JWK set", content_type = "application/json")),
+    responses((status = 200, description = "A JWK set", content_type = "application/jwk-set+json")),
     security(()),
     extensions(
         ("x-scopes" = json!([])),
@@ -59,5 +60,7 @@ pub(crate) fn render_metadata(config: &Config) -> Bytes {
     )
 )]
 async fn jwks(State(app): State<App>) -> impl IntoResponse {
-    json_document(Bytes::copy_from_slice(app.keyring.jwks().as_bytes()))
+    let headers =
+        [(CONTENT_TYPE, "application/jwk-set+json".to_owned()), (CACHE_CONTROL, app.keyring.cache_control())];
+    (headers, app.keyring.jwks().to_string())
 }

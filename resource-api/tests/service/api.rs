@@ -70,7 +70,7 @@ impl World {
         let (platform, clock) = platform();
         let app = open(config(&database, &issuer.url), platform).await.unwrap();
         app.directory.reread().await.unwrap();
-        app.issuer_keys.refresh(app.platform.now()).await.unwrap();
+        app.issuer_keys.refresh().await.unwrap();
         let router = resource_api::http::router(&app).unwrap();
         let world = Self { app, clock, router, issuer, numbers: AtomicU32::new(0), _database: database };
         world.refresh_directory().await;
