@@ -5,6 +5,7 @@ mod world;
 
 mod amounts;
 mod binary;
+mod by_hand;
 mod canaries;
 mod commands;
 mod crash;
