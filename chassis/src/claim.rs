@@ -8,6 +8,7 @@
 use keys::UnixSeconds;
 use keys::digest::sha256_b64;
 use serde::{Deserialize, Serialize};
+use sqlx::QueryBuilder;
 
 use crate::db::{Fault, Tx, while_doing};
 use crate::{on, row};
@@ -73,6 +74,8 @@ pub struct FoundClaim {
     pub resource_id: String,
     /// Its answer, if one was recorded.
     pub answer: Option<StoredAnswer>,
+    /// From this moment on the key may be claimed anew.
+    pub expires_at: UnixSeconds,
 }
 
 struct ClaimRow {
@@ -81,9 +84,10 @@ struct ClaimRow {
     resource_id: String,
     answer_status: Option<i64>,
     answer_body: Option<String>,
+    expires_at_s: i64,
 }
 
-row!(ClaimRow { route, fingerprint, resource_id, answer_status, answer_body });
+row!(ClaimRow { route, fingerprint, resource_id, answer_status, answer_body, expires_at_s });
 
 /// Takes the key, also over an expired row. Of racing transactions one gets the row; the others wait for its end.
 const TAKE_KEY: &str = "INSERT INTO claim
@@ -96,7 +100,8 @@ const TAKE_KEY: &str = "INSERT INTO claim
     WHERE claim.expires_at_s <= excluded.created_at_s
     RETURNING resource_id";
 
-const FIND_CLAIM: &str = "SELECT route, fingerprint, resource_id, answer_status, answer_body FROM claim
+const FIND_CLAIM: &str =
+    "SELECT route, fingerprint, resource_id, answer_status, answer_body, expires_at_s FROM claim
     WHERE kind = $1 AND owner = $2 AND key_hash = $3";
 
 const RECORD_ANSWER: &str = "UPDATE claim SET answer_status = $4, answer_body = $5
@@ -170,6 +175,40 @@ pub async fn record_answer_of(tx: &mut Tx, claim: &ClaimRef, answer: &StoredAnsw
     Ok(recorded.is_some())
 }
 
+const RECORD_ANSWERS: &str =
+    "UPDATE claim SET answer_status = told.column4, answer_body = told.column5 FROM (";
+
+const RECORD_ANSWERS_OF: &str = ") AS told
+    WHERE claim.kind = told.column1 AND claim.owner = told.column2 AND claim.key_hash = told.column3
+        AND claim.answer_status IS NULL
+    RETURNING kind, owner, key_hash";
+
+/// As [`record_answer_of`] for many claims in one statement; returns those whose answer was recorded now.
+pub async fn record_answers_of(
+    tx: &mut Tx,
+    answers: &[(ClaimRef, StoredAnswer)],
+) -> Result<Vec<ClaimRef>, Fault> {
+    if answers.is_empty() {
+        return Ok(Vec::new());
+    }
+    on!(tx, conn => {
+        let mut statement = QueryBuilder::new(RECORD_ANSWERS);
+        statement.push_values(answers, |mut values, (claim, answer)| {
+            values
+                .push_bind(claim.kind.as_str())
+                .push_bind(claim.owner.as_str())
+                .push_bind(claim.key_hash.as_str())
+                .push_bind(i64::from(answer.status))
+                .push_bind(answer.body.as_str());
+        });
+        statement.push(RECORD_ANSWERS_OF);
+        statement.build_query_as::<ClaimRef>().fetch_all(conn).await
+    })
+    .map_err(while_doing("record answers"))
+}
+
+row!(ClaimRef { kind, owner, key_hash });
+
 /// The recorded answer of a claim; `None` while there is none.
 pub async fn find_answer_of(tx: &mut Tx, claim: &ClaimRef) -> Result<Option<StoredAnswer>, Fault> {
     let row: Option<ClaimRow> = on!(tx, conn => sqlx::query_as(FIND_CLAIM)
@@ -204,6 +243,12 @@ impl TryFrom<ClaimRow> for FoundClaim {
             }
             _ => None,
         };
-        Ok(Self { route: row.route, fingerprint: row.fingerprint, resource_id: row.resource_id, answer })
+        Ok(Self {
+            route: row.route,
+            fingerprint: row.fingerprint,
+            resource_id: row.resource_id,
+            answer,
+            expires_at: UnixSeconds(row.expires_at_s),
+        })
     }
 }

@@ -11,7 +11,7 @@ use serde_json::json;
 use super::views::{CustomerView, PiiView, created};
 use super::{Failure, once};
 use crate::app::App;
-use crate::auth::{Attempt, Bound};
+use crate::auth::{Attempt, Begun, Bound, look};
 use crate::crypto::vault::SealedPii;
 use crate::domain::caller::Caller;
 use crate::domain::cursor::{self, ListScope, Page};
@@ -55,6 +55,13 @@ pub async fn register(app: &App, attempt: Attempt, ask: Registration) -> Result<
     if !ask.pii.is_empty() && !caller.scope.contains(PII_WRITE) {
         let detail = format!("personal data needs the scope {PII_WRITE}");
         return Err(Refusal::forbidden("insufficient_scope", detail).into());
+    }
+    // A repeat must not depend on the authorization server, nor a reused key register anybody there.
+    let asked = attempt.clone();
+    match app.db.read(move |tx| Box::pin(async move { look(tx, &asked).await })).await? {
+        Begun::Answered(answer) => return Ok(answer),
+        Begun::Refused(refusal) => return Err(refusal.into()),
+        Begun::Running { .. } | Begun::Fresh => {}
     }
     let prepared = prepare(app, caller, ask).await?;
     let customer_id = prepared.new.customer_id.clone();

@@ -195,7 +195,10 @@ pub async fn list(
         .and("sub =", filter.sub.as_deref())
         .newest_first("customer_id", "customer_id <", after);
     let rows: Vec<CustomerRow> = on!(tx, conn => {
-        let query = texts.iter().fold(sqlx::query_as(sql), |query, text| query.bind(text));
+        let mut query = sqlx::query_as(sql);
+        for text in &texts {
+            query = query.bind(text);
+        }
         query.bind(limit).fetch_all(conn).await
     })
     .map_err(while_doing("list customers"))?;

@@ -149,7 +149,10 @@ pub async fn list(
         .and("entity.owner_id =", owner_id)
         .newest_first("entity.entity_id", "entity.entity_id <", after);
     let rows: Vec<EntityRow> = on!(tx, conn => {
-        let query = texts.iter().fold(sqlx::query_as(sql), |query, text| query.bind(text));
+        let mut query = sqlx::query_as(sql);
+        for text in &texts {
+            query = query.bind(text);
+        }
         query.bind(limit).fetch_all(conn).await
     })
     .map_err(while_doing("list entities"))?;

@@ -157,7 +157,10 @@ pub async fn list(
                 .and("client_reference =", reference.as_deref())
                 .newest_first("transfer_id", "transfer_id <", after);
             let found: Result<Vec<TransferRow>, _> = on!(tx, conn => {
-                let query = texts.iter().fold(sqlx::query_as(sql), |query, text| query.bind(text));
+                let mut query = sqlx::query_as(sql);
+                for text in &texts {
+                    query = query.bind(text);
+                }
                 query.bind(limit).fetch_all(conn).await
             });
             // At most one row has the reference; whose it is, is looked at here.

@@ -140,8 +140,7 @@ impl World {
 
     pub(crate) async fn send(
         &self,
-        method: &str,
-        path: &str,
+        (method, path): (&str, &str),
         token: &str,
         key: Option<&str>,
         body: Option<&Value>,
@@ -168,13 +167,13 @@ impl World {
     }
 
     pub(crate) async fn get(&self, path: &str, token: &str) -> Reply {
-        self.send("GET", path, token, None, None).await
+        self.send(("GET", path), token, None, None).await
     }
 
     /// A POST with a key of its own.
     pub(crate) async fn post(&self, path: &str, token: &str, body: &Value) -> Reply {
         let key = format!("key-{}", self.number());
-        self.send("POST", path, token, Some(&key), Some(body)).await
+        self.send(("POST", path), token, Some(&key), Some(body)).await
     }
 
     pub(crate) async fn customer(&self, name: &str) -> String {

@@ -136,7 +136,7 @@ async fn ten_seconds_without_a_poll_make_it_stale_whatever_the_time_of_day_does(
     clock.advance(86_400);
     assert!(directory.is_fresh());
     tokio::time::pause();
-    tokio::time::advance(FRESH_FOR - Duration::from_millis(100)).await;
+    tokio::time::advance(FRESH_FOR.saturating_sub(Duration::from_millis(100))).await;
     assert!(directory.is_fresh());
     tokio::time::advance(Duration::from_millis(200)).await;
     assert!(!directory.is_fresh());

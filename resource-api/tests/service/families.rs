@@ -20,9 +20,16 @@ async fn a_customer_is_registered_looked_at_and_never_shows_personal_data() {
         let backend = world.backend();
         let pii: Value = serde_json::from_str(PERSON).unwrap();
         let body = json!({"external_id": "ann", "pii": pii});
-        let made = world.send("POST", "/v1/customers", &backend, Some("k-1"), Some(&body)).await;
-        let again = world.send("POST", "/v1/customers", &backend, Some("k-1"), Some(&body)).await;
+        let made = world.send(("POST", "/v1/customers"), &backend, Some("k-1"), Some(&body)).await;
+        let again = world.send(("POST", "/v1/customers"), &backend, Some("k-1"), Some(&body)).await;
         assert_eq!(made.body, again.body);
+        let reused = json!({"external_id": "broken"});
+        let reused = world.send(("POST", "/v1/customers"), &backend, Some("k-1"), Some(&reused)).await;
+        assert_eq!(
+            reused.refusal(),
+            (422, "idempotency_key_reused".to_owned()),
+            "nobody was asked to register it"
+        );
         let id = made.id();
         assert_eq!(made.json()["country"], "BE");
         let taken = world.post("/v1/customers", &backend, &json!({"external_id": "ann"})).await;
@@ -36,7 +43,7 @@ async fn a_customer_is_registered_looked_at_and_never_shows_personal_data() {
             (&json!("offline_syntax"), &json!(1))
         );
         let path = format!("/v1/customers/{id}/pii");
-        let changed = world.send("PUT", &path, &backend, None, Some(&json!({"given_name": "Ann"}))).await;
+        let changed = world.send(("PUT", &path), &backend, None, Some(&json!({"given_name": "Ann"}))).await;
         assert_eq!((changed.status, &changed.json()["pii_version"]), (200, &json!(2)));
         for reply in [&made, &changed, &world.get(&format!("/v1/customers/{id}"), &backend).await] {
             assert!(!reply.body.contains("Canary") && !reply.body.contains("canary"), "{}", reply.body);
@@ -76,7 +83,7 @@ async fn a_transfer_happens_once_and_a_refusal_leaves_the_key_unused() {
         let (from, to) = (world.wallet(&ann, 0).await, world.wallet(&bob, 0).await);
         let body = payment(&from, &to, 60);
         let pay =
-            async |key: &str| world.send("POST", "/v1/transfers", &backend, Some(key), Some(&body)).await;
+            async |key: &str| world.send(("POST", "/v1/transfers"), &backend, Some(key), Some(&body)).await;
         assert_eq!(pay("k-1").await.refusal(), (422, "insufficient_funds".to_owned()));
         world.fund(&from, 100).await;
         let done = pay("k-1").await;
@@ -91,7 +98,7 @@ async fn a_transfer_happens_once_and_a_refusal_leaves_the_key_unused() {
         {
             assert_eq!(world.get(&path, &token).await.status, status);
         }
-        let keyless = world.send("POST", "/v1/transfers", &backend, None, Some(&body)).await;
+        let keyless = world.send(("POST", "/v1/transfers"), &backend, None, Some(&body)).await;
         assert_eq!(keyless.refusal(), (400, "idempotency_key_required".to_owned()));
         assert!(ledger::verify(&world.app.db).await.unwrap().is_sound());
     }
@@ -148,7 +155,7 @@ async fn a_one_time_token_pays_once_and_only_what_it_is_bound_to() {
         let (ann, bob) = (world.customer("ann").await, world.customer("bob").await);
         let (from, to) = (world.wallet(&ann, 100).await, world.wallet(&bob, 0).await);
         let pay = async |token: &str, body: &Value| {
-            world.send("POST", "/v1/transfers", token, None, Some(body)).await
+            world.send(("POST", "/v1/transfers"), token, None, Some(body)).await
         };
         let token = world.one_time("usr_ann", 30, &from);
         let done = pay(&token, &payment(&from, &to, 30)).await;

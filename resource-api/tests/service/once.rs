@@ -97,8 +97,8 @@ impl World {
             .route("/others", post(order))
             .with_state(app.clone())
             .layer(from_fn(present));
-        let router = layered(routes, options, &app.platform);
-        Self { app, clock, router, _database: database }
+        let layers = layered(routes, options, &app.platform);
+        Self { app, clock, router: layers, _database: database }
     }
 
     async fn send(&self, path: &str, caller: &Caller, key: Option<&str>, body: &str) -> Reply {

@@ -14,7 +14,7 @@ const PERSON: &str = r#"{"type":"PERSON","id":"canary-1","status":"BLOCKED","own
 
 impl World {
     async fn vendor_post(&self, path: &str, body: &Value) -> crate::api::Reply {
-        self.send("POST", path, &self.backend(), None, Some(body)).await
+        self.send(("POST", path), &self.backend(), None, Some(body)).await
     }
 }
 

@@ -135,7 +135,7 @@ async fn a_job_is_taken_by_one_worker_and_comes_back_when_it_was_not_finished() 
             identity_changed: false,
             attempt: 1,
         };
-        assert_eq!(jobs, [job.clone()]);
+        assert_eq!(jobs, std::slice::from_ref(&job));
         assert!(take(NOW).await.is_empty());
         assert_eq!(take(NOW.plus(15)).await[0].attempt, 2);
         // The data changed while the worker looked: the job stays for the newer version.
