@@ -5,17 +5,20 @@
 //! (RFC 9457). The extractors then never meet a body that is still on its way, so all of them are
 //! `FromRequestParts`. [`serve`] is the accept loop with its deadlines.
 
+mod connection;
 mod error_id;
 mod form;
 mod form_values;
 mod gate;
 mod json;
 mod origin;
+mod places;
 mod problem;
 mod received;
 mod serve;
 mod stats;
 mod stream;
+mod tls;
 
 pub use error_id::ErrorId;
 pub use form::{StrictForm, StrictQuery};
@@ -28,3 +31,4 @@ pub use problem::{
 };
 pub use received::{PeerAddress, RawBody};
 pub use serve::{ServeOptions, serve};
+pub use tls::{BadCertificate, BadName, BadTls, ClientCertificate, DistinguishedName, Tls, TlsFiles};

@@ -1,4 +1,4 @@
-//! A connection that may not dawdle.
+//! A connection whose other side must read what it is sent.
 
 use std::future::Future;
 use std::io;
@@ -8,30 +8,18 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::time::{Sleep, sleep};
 
-/// How many bytes tell HTTP/1.1 from HTTP/2 (RFC 9113 §3.4). Until they are here no timer of hyper's runs.
-const PREFACE_BYTES: usize = 24;
-
-/// A TCP stream with two deadlines that hyper does not have: for the first bytes, and for each write that the other
-/// side does not read.
+/// A TCP stream with a deadline that hyper does not have: for each write that the other side does not read.
 pub(super) struct TimedStream {
     inner: TcpStream,
-    read: usize,
-    first_bytes: Option<Pin<Box<Sleep>>>,
     write_deadline: Duration,
     stalled: Option<Pin<Box<Sleep>>>,
 }
 
 impl TimedStream {
-    pub(super) fn new(inner: TcpStream, first_bytes: Duration, write_deadline: Duration) -> Self {
-        Self {
-            inner,
-            read: 0,
-            first_bytes: Some(Box::pin(sleep(first_bytes))),
-            write_deadline,
-            stalled: None,
-        }
+    pub(super) fn new(inner: TcpStream, write_deadline: Duration) -> Self {
+        Self { inner, write_deadline, stalled: None }
     }
 
     /// Passes on what a write came to, and ends it with an error when it has waited too long.
@@ -41,8 +29,7 @@ impl TimedStream {
             return written;
         }
         let deadline = self.write_deadline;
-        let stalled =
-            self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(Instant::now() + deadline)));
+        let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(deadline)));
         ready!(stalled.as_mut().poll(context));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
@@ -54,19 +41,7 @@ impl AsyncRead for TimedStream {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let this = &mut *self;
-        let before = buffer.filled().len();
-        let polled = Pin::new(&mut this.inner).poll_read(context, buffer);
-        let Some(first_bytes) = &mut this.first_bytes else { return polled };
-        if polled.is_pending() {
-            ready!(first_bytes.as_mut().poll(context));
-            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
-        }
-        this.read += buffer.filled().len() - before;
-        if this.read >= PREFACE_BYTES {
-            this.first_bytes = None;
-        }
-        polled
+        Pin::new(&mut self.inner).poll_read(context, buffer)
     }
 }
 

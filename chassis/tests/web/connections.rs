@@ -1,8 +1,9 @@
-//! The accept loop: those who dawdle are cut off, those being answered are let finish.
+//! The accept loop: those who dawdle are cut off (reliability row R16), those being answered are let finish.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use chassis::http::ServeOptions;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
@@ -86,6 +87,59 @@ async fn connections_beyond_the_cap_wait_their_turn() {
     assert!(timeout(Duration::from_millis(200), world.get("/fixed")).await.is_err());
     drop(first);
     assert_eq!(timeout(Duration::from_secs(5), world.get("/fixed")).await.unwrap().text, "fixed");
+}
+
+#[tokio::test]
+async fn one_network_does_not_get_every_connection() {
+    let world = World::start_with(|_| (), |serve| serve.connections_of_one_network_max = 2).await;
+    let held = [world.connect().await, world.connect().await];
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert!(closed_after(world.connect().await).await < Duration::from_secs(1));
+    drop(held);
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(world.get("/fixed").await.text, "fixed");
+}
+
+#[tokio::test]
+async fn a_load_balancer_may_have_more_connections_than_others() {
+    let balancers = vec!["127.0.0.0/8".parse().unwrap()];
+    let change = |serve: &mut ServeOptions| {
+        serve.connections_of_one_network_max = 1;
+        serve.trusted_networks = balancers;
+    };
+    let world = World::start_with(|_| (), change).await;
+    let _held = [world.connect().await, world.connect().await];
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(world.get("/fixed").await.text, "fixed");
+}
+
+/// Its settings and pings are prompt, and it never asks for anything.
+#[tokio::test]
+async fn an_http_2_connection_without_a_request_is_closed_too() {
+    let world = impatient().await;
+    let mut stream = world.connect().await;
+    stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
+    assert!(closed_after(stream).await >= Duration::from_millis(150));
+}
+
+/// The answer stands ready, but the client opens no window for it.
+#[tokio::test]
+async fn an_http_2_answer_that_is_not_taken_does_not_hold_the_connection() {
+    let soon = Duration::from_millis(200);
+    let change = |serve: &mut ServeOptions| {
+        (serve.header_deadline, serve.idle_deadline, serve.write_deadline) = (soon, soon, soon);
+    };
+    let world = World::start_with(|_| (), change).await;
+    let mut stream = world.connect().await;
+    let window_of_nothing = b"\0\0\x06\x04\0\0\0\0\0\0\x04\0\0\0\0";
+    stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
+    stream.write_all(window_of_nothing).await.unwrap();
+    let authority = world.address.to_string();
+    let length = u8::try_from(authority.len()).unwrap();
+    let block = [&[0x82, 0x86, 0x04, 6], &b"/fixed"[..], &[0x01, length], authority.as_bytes()].concat();
+    let head = [0, 0, u8::try_from(block.len()).unwrap(), 1, 5, 0, 0, 0, 1];
+    stream.write_all(&[&head[..], &block].concat()).await.unwrap();
+    assert!(closed_after(stream).await >= Duration::from_millis(300));
 }
 
 #[tokio::test]

@@ -1,11 +1,15 @@
-//! Sizes and codings that are refused before a handler runs.
+//! Sizes, codings and spellings that are refused before a handler runs: security rows A10 to A15 and A22, each test
+//! named after its row.
 
+use std::time::Duration;
+
+use chassis::http::ServeOptions;
 use tokio::io::AsyncWriteExt;
 
 use crate::world::{World, read_reply};
 
 #[tokio::test]
-async fn a_body_declared_too_large_is_refused_before_it_is_read() {
+async fn a12_a_body_declared_too_large_is_refused_before_it_is_read() {
     let world = World::start().await;
     let mut stream = world.connect().await;
     let head = format!("POST /raw HTTP/1.1\r\nHost: {}\r\nContent-Length: 65537\r\n\r\n", world.address);
@@ -15,7 +19,7 @@ async fn a_body_declared_too_large_is_refused_before_it_is_read() {
 }
 
 #[tokio::test]
-async fn a_chunked_body_is_cut_at_the_limit() {
+async fn a12_a_chunked_body_is_cut_at_the_limit() {
     let world = World::start().await;
     let mut stream = world.connect().await;
     let head = format!("POST /raw HTTP/1.1\r\nHost: {}\r\nTransfer-Encoding: chunked\r\n\r\n", world.address);
@@ -29,7 +33,7 @@ async fn a_chunked_body_is_cut_at_the_limit() {
 }
 
 #[tokio::test]
-async fn a_body_at_the_limit_is_taken_both_ways() {
+async fn a12_a_body_at_the_limit_is_taken_both_ways() {
     let world = World::start().await;
     let body = "x".repeat(64 * 1024);
     assert_eq!(world.post("/raw", "text/plain", body.as_bytes()).await.text.len(), body.len());
@@ -41,8 +45,8 @@ async fn a_body_at_the_limit_is_taken_both_ways() {
 }
 
 #[tokio::test]
-async fn a_body_that_stops_arriving_is_answered_with_408() {
-    let short = std::time::Duration::from_millis(100);
+async fn a12_a_body_that_stops_arriving_is_answered_with_408() {
+    let short = Duration::from_millis(100);
     let world = World::start_with(|http| http.body_deadline = short, |_| ()).await;
     let mut stream = world.connect().await;
     let head = format!("POST /raw HTTP/1.1\r\nHost: {}\r\nContent-Length: 10\r\n\r\nhalf", world.address);
@@ -51,7 +55,7 @@ async fn a_body_that_stops_arriving_is_answered_with_408() {
 }
 
 #[tokio::test]
-async fn compressed_bodies_are_refused() {
+async fn a13_compressed_bodies_are_refused() {
     let world = World::start().await;
     for coding in ["gzip", "deflate", "br", "identity, gzip"] {
         let headers = [("Content-Type", "application/json"), ("Content-Encoding", coding)];
@@ -63,14 +67,14 @@ async fn compressed_bodies_are_refused() {
 }
 
 #[tokio::test]
-async fn a_long_uri_is_answered_with_414() {
+async fn a11_a_long_uri_is_answered_with_414() {
     let world = World::start().await;
     let path = format!("/fixed?{}", "a".repeat(9000));
     world.get(&path).await.is_problem(414, "uri_too_long");
 }
 
 #[tokio::test]
-async fn large_or_many_headers_end_in_431_or_a_closed_connection() {
+async fn a11_large_or_many_headers_end_in_431_or_a_closed_connection() {
     let world = World::start().await;
     let large = "a".repeat(17 * 1024);
     world.send("GET", "/fixed", &[("X-Large", &large)], b"").await.is_problem(431, "headers_too_large");
@@ -89,9 +93,13 @@ async fn large_or_many_headers_end_in_431_or_a_closed_connection() {
     assert_eq!(world.get("/fixed").await.text, "fixed");
 }
 
+fn soon_closed(serve: &mut ServeOptions) {
+    serve.header_deadline = Duration::from_millis(500);
+}
+
 #[tokio::test]
-async fn two_lengths_for_one_body_never_make_two_requests() {
-    let world = World::start().await;
+async fn a10_two_lengths_for_one_body_never_make_two_requests() {
+    let world = World::start_with(|_| (), soon_closed).await;
     let host = format!("Host: {}\r\n", world.address);
     let smuggled = "GET /id/smuggled HTTP/1.1\r\nHost: x\r\n\r\n";
     for lengths in [
@@ -102,6 +110,12 @@ async fn two_lengths_for_one_body_never_make_two_requests() {
         "Content-Length: +5\r\n",
         "Content-Length: 5, 5\r\n",
         "Content-Length: 5\r\nContent-Length: 6\r\n",
+        "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
+        "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n",
+        "Transfer-Encoding: \x0bchunked\r\nContent-Length: 4\r\n",
+        "Transfer-Encoding : chunked\r\nContent-Length: 4\r\n",
+        "Content-Length: 0x5\r\n",
+        "Content-Length: 5\r\n Transfer-Encoding: chunked\r\n",
     ] {
         let request = format!("POST /raw HTTP/1.1\r\n{host}{lengths}\r\n0\r\n\r\n{smuggled}");
         let mut stream = world.connect().await;
@@ -117,11 +131,86 @@ async fn two_lengths_for_one_body_never_make_two_requests() {
 async fn requests_beyond_the_number_worked_on_at_once_are_answered_with_503() {
     let world = World::start_with(|http| http.in_flight_max = 1, |_| ()).await;
     let (first, second) = tokio::join!(world.get("/slow"), async {
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
         world.get("/fixed").await
     });
     assert_eq!(first.text, "slow");
     let problem = second.is_problem(503, "overloaded");
     assert_eq!((second.headers["retry-after"].as_str(), &problem["retryable"]), ("1", &true.into()));
     assert_eq!(world.get("/fixed").await.text, "fixed");
+}
+
+#[tokio::test]
+async fn a10_a_chunk_size_that_is_none_ends_the_connection() {
+    let world = World::start_with(|_| (), soon_closed).await;
+    let smuggled = "GET /id/smuggled HTTP/1.1\r\nHost: x\r\n\r\n";
+    for chunk in ["0x5\r\nhello", "-1\r\n", "5 5\r\nhello", "FFFFFFFFFFFFFFFF1\r\n", "\r\n", "5\nhello\n"] {
+        let head =
+            format!("POST /raw HTTP/1.1\r\nHost: {}\r\nTransfer-Encoding: chunked\r\n\r\n", world.address);
+        let mut stream = world.connect().await;
+        let request = format!("{head}{chunk}\r\n0\r\n\r\n{smuggled}");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let first = read_reply(&mut stream).await;
+        assert!(first.as_ref().is_none_or(|reply| reply.status == 400), "{chunk:?}: {first:?}");
+        let second = read_reply(&mut stream).await;
+        assert!(second.is_none(), "{chunk:?}: {second:?}");
+    }
+}
+
+#[tokio::test]
+async fn a12_a_body_longer_than_declared_is_no_second_request_with_its_rest() {
+    let world = World::start().await;
+    let head = format!("POST /raw HTTP/1.1\r\nHost: {}\r\nContent-Length: 4\r\n\r\n", world.address);
+    let mut stream = world.connect().await;
+    stream.write_all(format!("{head}bodyREST OF IT").as_bytes()).await.unwrap();
+    assert_eq!(read_reply(&mut stream).await.unwrap().text, "body");
+    stream.write_all(b"\r\n\r\n").await.unwrap();
+    let second = read_reply(&mut stream).await;
+    assert!(second.as_ref().is_none_or(|reply| reply.status == 400), "{second:?}");
+}
+
+#[tokio::test]
+async fn a14_a15_headers_of_proxies_that_nobody_trusts_have_no_effect() {
+    let world = World::start().await;
+    for name in [
+        "X-Forwarded-Host",
+        "X-Forwarded-Proto",
+        "X-Forwarded-For",
+        "X-Forwarded-Port",
+        "X-Real-IP",
+        "X_Forwarded_For",
+        "X_Forwarded_Host",
+        "X-Original-URL",
+        "X-Rewrite-URL",
+    ] {
+        let reply = world.send("GET", "/target", &[(name, "203.0.113.9")], b"").await;
+        assert_eq!(reply.text, format!("http://{}/target 127.0.0.1", world.address), "{name}");
+    }
+    let forwarded = [("Forwarded", "for=203.0.113.9;host=evil.example;proto=https")];
+    let reply = world.send("GET", "/target", &forwarded, b"").await;
+    assert_eq!(reply.text, format!("http://{}/target 127.0.0.1", world.address));
+}
+
+#[tokio::test]
+async fn a22_other_spellings_of_a_path_reach_nothing() {
+    let world = World::start().await;
+    for path in [
+        "/fixed/",
+        "//fixed",
+        "/%66ixed",
+        "/fixed;x=1",
+        "/x/../fixed",
+        "/./fixed",
+        "/fixed%2f",
+        "/fixed%00",
+        "/FIXED",
+        "/x/%2e%2e/fixed",
+        "/fixed%3fx",
+        "/fixed\\",
+        "/..;/fixed",
+    ] {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", world.address);
+        let reply = world.raw(request.as_bytes()).await;
+        assert!(reply.as_ref().is_none_or(|reply| matches!(reply.status, 400 | 404)), "{path}: {reply:?}");
+    }
 }

@@ -2,9 +2,13 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
 
+mod alone;
+mod authority;
 mod bodies;
 mod connections;
 mod fetching;
+mod floods;
 mod limits;
 mod refusals;
+mod tls;
 mod world;

@@ -7,21 +7,21 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-use axum::Router;
 use axum::extract::Path;
 use axum::response::Response;
 use axum::routing::{get, post};
-use chassis::Platform;
+use axum::{Extension, Router};
 use chassis::http::{
-    ErrorId, HttpOptions, PeerAddress, RawBody, ServeOptions, StrictForm, StrictJson, StrictQuery, TargetUri,
-    layered, serve,
+    ClientCertificate, ErrorId, HttpOptions, PeerAddress, RawBody, ServeOptions, StrictForm, StrictJson,
+    StrictQuery, TargetUri, layered, serve,
 };
 use chassis::shutdown::Shutdown;
 use chassis::telemetry::{self, Format, LogGuard};
+use chassis::{Clock, Platform, SystemClock};
 use http::{HeaderValue, StatusCode};
 use serde::Deserialize;
 use serde_json::Value;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tower::util::MapResponseLayer;
@@ -147,6 +147,15 @@ fn routes(slow_finished: Arc<AtomicUsize>) -> Router {
     Router::new()
         .route("/fixed", get(async || "fixed"))
         .route("/target", get(async |target: TargetUri, peer: PeerAddress| format!("{target} {}", peer.ip())))
+        .route(
+            "/certificate",
+            get(async |presented: Option<Extension<ClientCertificate>>| match presented {
+                Some(Extension(one)) => {
+                    format!("{} {} {}", one.thumbprint(), one.is_trusted(SystemClock.now()), one.subject())
+                }
+                None => "none".to_owned(),
+            }),
+        )
         .route("/raw", post(async |RawBody(body): RawBody| body))
         .route(
             "/orders",
@@ -195,11 +204,23 @@ impl World {
         Self::start_with(|_| (), |_| ()).await
     }
 
+    /// One that keeps no log: its memory is looked at.
+    pub(crate) async fn start_quiet() -> Self {
+        Self::start_server(|_| (), |_| ()).await
+    }
+
     pub(crate) async fn start_with(
         change_http: impl FnOnce(&mut HttpOptions),
         change_serve: impl FnOnce(&mut ServeOptions),
     ) -> Self {
         log();
+        Self::start_server(change_http, change_serve).await
+    }
+
+    async fn start_server(
+        change_http: impl FnOnce(&mut HttpOptions),
+        change_serve: impl FnOnce(&mut ServeOptions),
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let origins =
@@ -258,11 +279,11 @@ impl World {
 }
 
 /// Reads until the connection is closed or one answer is complete.
-pub(crate) async fn read_reply(stream: &mut TcpStream) -> Option<Reply> {
+pub(crate) async fn read_reply(stream: &mut (impl AsyncRead + Unpin)) -> Option<Reply> {
     read(stream, true).await
 }
 
-async fn read(stream: &mut TcpStream, with_body: bool) -> Option<Reply> {
+async fn read(stream: &mut (impl AsyncRead + Unpin), with_body: bool) -> Option<Reply> {
     let mut bytes = Vec::new();
     let mut piece = [0; 4096];
     loop {
