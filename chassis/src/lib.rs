@@ -9,12 +9,14 @@
 //! | [`keyring`] | signing keys: sealed, rotated, published as a JWKS |
 //! | [`sweeper`] | removes expired rows in small batches |
 //! | [`outbox`] | events, numbered per partner, delivered as webhooks |
+//! | [`audit`] | who did what: rows sealed into chains of hashes |
 //! | [`config`] | configuration from a file and the environment |
 //! | [`http`], [`ops`] | the listener, its limits, problem details, extractors; probes and metrics |
 //! | [`fetch`] | the one outbound HTTP fetcher |
 //! | [`shutdown`], [`telemetry`] | orderly end; logs |
 //! | `testing` | databases and platforms for tests (feature `testing`) |
 
+pub mod audit;
 pub mod claim;
 pub mod clock;
 pub mod config;

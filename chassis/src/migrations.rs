@@ -18,4 +18,5 @@ pub const MIGRATIONS: &[Migration] = &[
         sql: include_str!("../../migrations/chassis/0004_signing_key.sql"),
     },
     Migration { version: 5, name: "outbox", sql: include_str!("../../migrations/chassis/0005_outbox.sql") },
+    Migration { version: 6, name: "audit", sql: include_str!("../../migrations/chassis/0006_audit.sql") },
 ];

@@ -1,5 +1,6 @@
 //! The name of a request: what a caller quotes, and what the log lines of that request carry.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::future::Future;
 use std::sync::OnceLock;
@@ -10,7 +11,61 @@ use serde::{Serialize, Serializer};
 use crate::entropy::Entropy;
 
 tokio::task_local! {
-    static CURRENT: ErrorId;
+    static CURRENT: Current;
+}
+
+/// The request being answered.
+struct Current {
+    id: ErrorId,
+    notes: RefCell<RequestNotes>,
+}
+
+/// What is learned of a request while it is answered, for the audit of its refusal. Never sent.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RequestNotes {
+    /// The client that asks, or claims to; empty: none that we know.
+    pub client_id: String,
+    /// Its partner.
+    pub partner_id: String,
+    /// The subject of its token; empty: none.
+    pub sub: String,
+    /// Why it is refused, where the code alone does not say it: neither secrets nor personal data.
+    pub reason: String,
+}
+
+impl RequestNotes {
+    /// Notes who asks, as far as it is known. Outside of any request nothing happens.
+    pub fn asker(client_id: &str, partner_id: &str, sub: &str) {
+        Self::change(|notes| {
+            client_id.clone_into(&mut notes.client_id);
+            partner_id.clone_into(&mut notes.partner_id);
+            sub.clone_into(&mut notes.sub);
+        });
+    }
+
+    /// Notes why the request is refused. Outside of any request nothing happens.
+    pub fn reason(reason: impl fmt::Display) {
+        Self::change(|notes| notes.reason = reason.to_string());
+    }
+
+    fn change(change: impl FnOnce(&mut Self)) {
+        let noted = CURRENT.try_with(|current| {
+            if let Ok(mut notes) = current.notes.try_borrow_mut() {
+                change(&mut notes);
+            }
+        });
+        // Outside of a request there is nothing to note.
+        noted.unwrap_or_default();
+    }
+
+    /// Takes what was noted of the request being answered.
+    pub(crate) fn take() -> Self {
+        CURRENT
+            .try_with(|current| current.notes.try_borrow_mut().map(|mut notes| std::mem::take(&mut *notes)))
+            .ok()
+            .and_then(Result::ok)
+            .unwrap_or_default()
+    }
 }
 
 static SEED: OnceLock<[u64; 2]> = OnceLock::new();
@@ -29,7 +84,7 @@ impl ErrorId {
 
     /// The id of the request being answered, if this code runs inside one.
     pub fn of_request() -> Option<Self> {
-        CURRENT.try_with(|id| *id).ok()
+        CURRENT.try_with(|current| current.id).ok()
     }
 
     /// The 32 digits without the prefix: the request id.
@@ -49,7 +104,7 @@ impl ErrorId {
 
     /// Runs `work` as part of the request that has this id.
     pub(crate) fn scope<F: Future>(self, work: F) -> impl Future<Output = F::Output> {
-        CURRENT.scope(self, work)
+        CURRENT.scope(Current { id: self, notes: RefCell::default() }, work)
     }
 
     /// An id not drawn before: the process's random half beside a scrambled counter, so that drawing one costs
@@ -112,5 +167,20 @@ mod tests {
         let (first, second) = id.scope(async { (ErrorId::current(), ErrorId::current()) }).await;
         assert_eq!((first, second), (id, id));
         assert_ne!(ErrorId::current(), ErrorId::current());
+    }
+
+    #[tokio::test]
+    async fn notes_belong_to_their_request() {
+        let noted = ErrorId::fresh().scope(async {
+            RequestNotes::asker("cli_1", "par_1", "");
+            tokio::task::yield_now().await;
+            RequestNotes::reason("wrong secret");
+            (RequestNotes::take(), RequestNotes::take())
+        });
+        let (noted, rest) = noted.await;
+        assert_eq!((noted.client_id.as_str(), noted.reason.as_str()), ("cli_1", "wrong secret"));
+        assert_eq!(rest, RequestNotes::default());
+        RequestNotes::reason("outside");
+        assert_eq!(RequestNotes::take(), RequestNotes::default());
     }
 }

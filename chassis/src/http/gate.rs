@@ -24,6 +24,7 @@ use super::origin::Origin;
 use super::problem::{Problem, RefusalCode, bad_request, internal, unavailable};
 use super::received::Received;
 use super::stats::RouteStats;
+use crate::audit::AuditQueue;
 use crate::platform::Platform;
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -47,6 +48,8 @@ pub struct HttpOptions {
     pub request_deadline: Duration,
     /// How many requests may be worked on at once; more are answered with 503.
     pub in_flight_max: usize,
+    /// Where refusals are noted for the audit.
+    pub audit: Option<AuditQueue>,
 }
 
 impl HttpOptions {
@@ -62,7 +65,14 @@ impl HttpOptions {
             body_deadline: Duration::from_secs(10),
             request_deadline: Duration::from_secs(15),
             in_flight_max: 1024,
+            audit: None,
         }
+    }
+
+    /// The same, with refusals noted for the audit.
+    #[must_use]
+    pub fn audited(self, audit: AuditQueue) -> Self {
+        Self { audit: Some(audit), ..self }
     }
 }
 
@@ -100,10 +110,14 @@ where
     let id = ErrorId::fresh();
     let measured = stats.begin(&request);
     let answering = async {
-        match gate.answer(route, request).await {
+        let response = match gate.answer(route, request).await {
             Ok(response) => in_our_shape(response, stats.has_route()),
             Err(problem) => problem.into_response(),
+        };
+        if let Some(audit) = gate.options.audit.as_ref().filter(|_| is_refused(&response)) {
+            audit.refused(stats.refused(&measured, id, &response));
         }
+        response
     };
     let mut response = id.scope(answering).await;
     gate.dress(id, response.headers_mut());
@@ -111,11 +125,14 @@ where
     Ok(response)
 }
 
+fn is_refused(response: &Response) -> bool {
+    response.status().is_client_error() || response.status().is_server_error()
+}
+
 /// Gives a refusal that a library wrote, without a media type or as plain text, our shape and its `error_id`.
 fn in_our_shape(response: Response, has_route: bool) -> Response {
     let status = response.status();
-    let refused = status.is_client_error() || status.is_server_error();
-    if !refused || response.extensions().get::<RefusalCode>().is_some() {
+    if !is_refused(&response) || response.extensions().get::<RefusalCode>().is_some() {
         return response;
     }
     let kind = response.headers().get(CONTENT_TYPE);

@@ -20,7 +20,7 @@ mod stats;
 mod stream;
 mod tls;
 
-pub use error_id::ErrorId;
+pub use error_id::{ErrorId, RequestNotes};
 pub use form::{StrictForm, StrictQuery};
 pub use gate::{HttpOptions, layered};
 pub use json::StrictJson;

@@ -10,7 +10,7 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, RETRY_AFTER, WWW_AUT
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::Serialize;
 
-use super::error_id::ErrorId;
+use super::error_id::{ErrorId, RequestNotes};
 use crate::db::Fault;
 
 /// The stable code of a refusal, left in the extensions of its response so that the access log shows it.
@@ -137,6 +137,9 @@ impl Problem {
     fn log(&self, error_id: ErrorId) {
         let Parts { status, code, reason, .. } = &*self.0;
         let reason = reason.as_deref().unwrap_or_default();
+        if !reason.is_empty() {
+            RequestNotes::reason(reason);
+        }
         if status.is_server_error() {
             tracing::error!(%error_id, code, reason, "request failed");
         } else if !reason.is_empty() {

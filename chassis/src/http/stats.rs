@@ -8,8 +8,9 @@ use http::Method;
 use metrics::{Counter, Histogram};
 use tokio::time::Instant;
 
-use super::error_id::ErrorId;
+use super::error_id::{ErrorId, RequestNotes};
 use super::problem::RefusalCode;
+use crate::audit::RefusedRequest;
 
 /// The path label of requests that no route takes; their own path may hold anything and is not kept.
 const NO_ROUTE: &str = "-";
@@ -64,6 +65,22 @@ impl RouteStats {
             tracing::info!(target: "access", error_id = %id, service, method, path, status, ms, code, "refused");
         } else {
             tracing::info!(target: "access", request_id = id.request_id(), service, method, path, status, ms, "answered");
+        }
+    }
+
+    /// What the audit keeps of a refusal. To be called inside of the request.
+    pub(crate) fn refused(&self, measured: &Measured, id: ErrorId, response: &Response) -> RefusedRequest {
+        let RequestNotes { client_id, partner_id, sub, reason } = RequestNotes::take();
+        RefusedRequest {
+            error_id: id.to_string(),
+            method: measured.method,
+            path: self.path.get().map_or(NO_ROUTE, |path| &**path).to_owned(),
+            status: response.status().as_u16(),
+            code: response.extensions().get::<RefusalCode>().map_or("refused", |refusal| refusal.0),
+            reason,
+            partner_id,
+            client_id,
+            sub,
         }
     }
 

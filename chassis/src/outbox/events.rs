@@ -4,6 +4,7 @@ use keys::UnixSeconds;
 use serde_json::Value;
 use sqlx::QueryBuilder;
 
+use crate::audit::{Actor, node};
 use crate::db::{Tx, while_doing};
 use crate::{Fault, on, row};
 
@@ -79,18 +80,36 @@ impl From<EventRow> for StoredEvent {
 
 const INSERT: &str =
     "INSERT INTO event (partner_id, event_id, ordinal, kind, schema_version, occurred_at_s, data,
-        expires_at_s)
+        expires_at_s, audit_node, audit_object, audit_client, audit_sub, audit_error_id)
     SELECT added.column1, added.column2,
         COALESCE((SELECT MAX(ordinal) FROM event WHERE seq IS NULL), 0) + added.column3,
-        added.column4, added.column5, added.column6, added.column7, added.column8
+        added.column4, added.column5, added.column6, added.column7, added.column8, added.column9,
+        added.column10, added.column11, added.column12, added.column13
     FROM (";
+
+impl NewEvent {
+    /// What the change was made to: the id that is called after the event's family, or else the order or customer.
+    fn object(&self) -> &str {
+        let family = self.kind.split('.').next().unwrap_or_default();
+        let own = self.data.get(format!("{family}_id"));
+        let named = own.or_else(|| self.data.get("fiat_in_id")).or_else(|| self.data.get("customer_id"));
+        named.and_then(Value::as_str).unwrap_or_default()
+    }
+}
+
+/// [`insert_events_by`] for changes that the service makes by itself, in the background.
+pub async fn insert_events(tx: &mut Tx, events: &[NewEvent]) -> Result<(), Fault> {
+    insert_events_by(tx, &Actor::node(), events).await
+}
 
 /// Writes events in the transaction of the change they tell of, in the order given. One statement for up to 256.
 ///
 /// The ordinal is a Lamport clock: it is greater than that of every event still unnumbered that this transaction can
 /// see. So an event that could know of another is numbered after it, whatever node wrote it and whatever its clock
 /// says, and no row is locked for it.
-pub async fn insert_events(tx: &mut Tx, events: &[NewEvent]) -> Result<(), Fault> {
+///
+/// Each event carries who acted: when it is numbered, its audit row is written from it (see [`crate::audit`]).
+pub async fn insert_events_by(tx: &mut Tx, actor: &Actor, events: &[NewEvent]) -> Result<(), Fault> {
     for chunk in events.chunks(ROWS_PER_INSERT) {
         let rows = (1_i64..).zip(chunk);
         on!(tx, conn => {
@@ -104,7 +123,12 @@ pub async fn insert_events(tx: &mut Tx, events: &[NewEvent]) -> Result<(), Fault
                     .push_bind(EVENT_SCHEMA_VERSION)
                     .push_bind(event.occurred_at.0)
                     .push_bind(event.data.to_string())
-                    .push_bind(event.occurred_at.plus(EVENT_LIFE_S).0);
+                    .push_bind(event.occurred_at.plus(EVENT_LIFE_S).0)
+                    .push_bind(node())
+                    .push_bind(event.object())
+                    .push_bind(actor.client_id.as_str())
+                    .push_bind(actor.sub.as_str())
+                    .push_bind(actor.error_id.as_str());
             });
             statement.push(") AS added");
             statement.build().execute(conn).await.map(drop)

@@ -46,7 +46,8 @@ pub use endpoints::{
     list_endpoints, rotate_secret,
 };
 pub use events::{
-    EVENT_LIFE_S, EVENT_SCHEMA_VERSION, NewEvent, StoredEvent, find_event, insert_events, list_events,
+    EVENT_LIFE_S, EVENT_SCHEMA_VERSION, NewEvent, StoredEvent, find_event, insert_events, insert_events_by,
+    list_events,
 };
 pub use schedule::Schedule;
 pub use signature::{EndpointSecret, signatures};

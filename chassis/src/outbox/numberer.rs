@@ -10,6 +10,7 @@ use sqlx::QueryBuilder;
 
 use super::deliveries::{NewDelivery, Queued, queue_deliveries};
 use super::endpoints::{read_kinds, wants};
+use crate::audit::{Carried, insert_carried};
 use crate::db::{Tx, while_doing};
 use crate::lease::{TTL_MS, try_lease};
 use crate::{Fault, on, row};
@@ -39,14 +40,49 @@ pub(super) enum Numbered {
     Some,
 }
 
-/// A committed event without a number.
+/// A committed event without a number, and what it carries for the audit.
 struct Waiting {
     partner_id: String,
     event_id: String,
     kind: String,
+    occurred_at_s: i64,
+    data: String,
+    audit_node: Option<String>,
+    audit_object: Option<String>,
+    audit_client: Option<String>,
+    audit_sub: Option<String>,
+    audit_error_id: Option<String>,
 }
 
-row!(Waiting { partner_id, event_id, kind });
+row!(Waiting {
+    partner_id,
+    event_id,
+    kind,
+    occurred_at_s,
+    data,
+    audit_node,
+    audit_object,
+    audit_client,
+    audit_sub,
+    audit_error_id,
+});
+
+impl Waiting {
+    fn carried(&self) -> Carried<'_> {
+        Carried {
+            event_id: &self.event_id,
+            partner_id: &self.partner_id,
+            kind: &self.kind,
+            occurred_at_s: self.occurred_at_s,
+            data: &self.data,
+            node: self.audit_node.as_deref(),
+            object: self.audit_object.as_deref(),
+            client_id: self.audit_client.as_deref(),
+            sub: self.audit_sub.as_deref(),
+            error_id: self.audit_error_id.as_deref(),
+        }
+    }
+}
 
 /// An endpoint that gets events.
 struct Listener {
@@ -74,7 +110,9 @@ pub(super) async fn is_any_waiting(tx: &mut Tx) -> Result<bool, Fault> {
     Ok(first.is_some())
 }
 
-const FIND_WAITING: &str = "SELECT partner_id, event_id, kind FROM event WHERE seq IS NULL
+const FIND_WAITING: &str = "SELECT partner_id, event_id, kind, occurred_at_s, data, audit_node, audit_object,
+        audit_client, audit_sub, audit_error_id
+    FROM event WHERE seq IS NULL
     ORDER BY ordinal, partner_id, event_id LIMIT $1";
 
 /// Numbers the events that wait, oldest first, and queues them for the endpoints that want them.
@@ -90,6 +128,7 @@ pub(super) async fn number_waiting(tx: &mut Tx, pass: &Pass) -> Result<Numbered,
     }
     let numbers = draw_numbers(tx, &waiting).await?;
     write_numbers(tx, &waiting, &numbers).await?;
+    insert_carried(tx, &waiting.iter().map(Waiting::carried).collect::<Vec<_>>()).await?;
     queue(tx, &waiting, &numbers, pass.queued).await?;
     Ok(if i64::try_from(waiting.len()) == Ok(EVENTS_PER_PASS) { Numbered::Some } else { Numbered::All })
 }
