@@ -3,7 +3,10 @@
 use std::{ops::Deref, sync::Arc};
 
 use chassis::{Db, Platform, keyring::KeyRing};
-use keys::token::{AccessToken, Scope};
+use keys::{
+    dpop::Nonces,
+    token::{AccessToken, Scope},
+};
 
 use crate::{
     config::Config,
@@ -26,6 +29,8 @@ pub struct State {
     pub(crate) platform: Platform,
     pub(crate) keys: Arc<KeyRing>,
     pub(crate) secrets: SecretMacs,
+    /// Nonces of DPoP proofs.
+    pub(crate) dpop_nonces: Nonces,
     pub(crate) registry: Registry,
     pub(crate) directory: DirectoryHead,
     pub(crate) throttle: Throttle,

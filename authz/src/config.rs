@@ -47,6 +47,9 @@ pub struct Config {
     /// Life of a one-time user token unless the caller asks for another, seconds.
     #[serde(default = "user_token_ttl_s_default")]
     pub user_token_ttl_s: i64,
+    /// Whether a DPoP proof must carry this server's nonce (RFC 9449 §8). A proof's `jti` counts once either way.
+    #[serde(default)]
+    pub dpop_nonce_required: bool,
     /// How long others may cache the JWKS, seconds; a new key is published at least this long before its use.
     #[serde(default = "jwks_max_age_s_default")]
     pub jwks_max_age_s: i64,
@@ -131,6 +134,7 @@ impl Config {
             signing_algorithm: signing_algorithm_default(),
             client_token_ttl_s: client_token_ttl_s_default(),
             user_token_ttl_s: user_token_ttl_s_default(),
+            dpop_nonce_required: false,
             jwks_max_age_s: jwks_max_age_s_default(),
             key_rotation_s: key_rotation_s_default(),
             operations: operations_default(),

@@ -7,10 +7,13 @@ use chassis::{
     db::Fault,
     http::{BadInput, ErrorId, Problem, RefusalCode},
 };
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde_json::json;
 
 use crate::domain::audience::NoAudience;
+
+/// The header of the server's nonce (RFC 9449 §8).
+pub(crate) const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
 
 /// Why an OAuth endpoint refuses. The text inside a variant says which rule was broken; it never quotes the request.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +32,12 @@ pub enum OAuthError {
     /// The request is not signed as the client's profile demands (RFC 9421).
     #[error("invalid_client: request signature: {0}")]
     BadSignature(&'static str),
+    /// The proof of possession does not hold, was used before, or is missing where it is due (RFC 9449 §5).
+    #[error("invalid_dpop_proof: {0}")]
+    InvalidDpopProof(Cow<'static, str>),
+    /// The proof must carry this nonce (RFC 9449 §8).
+    #[error("use_dpop_nonce")]
+    UseDpopNonce(String),
     /// The client may not use this grant.
     #[error("unauthorized_client: {0}")]
     UnauthorizedClient(&'static str),
@@ -63,6 +72,8 @@ impl OAuthError {
             Self::InvalidClient { .. } | Self::BadSignature(_) => {
                 ("invalid_client", StatusCode::UNAUTHORIZED)
             }
+            Self::InvalidDpopProof(_) => ("invalid_dpop_proof", StatusCode::BAD_REQUEST),
+            Self::UseDpopNonce(_) => ("use_dpop_nonce", StatusCode::BAD_REQUEST),
             Self::UnauthorizedClient(_) => ("unauthorized_client", StatusCode::BAD_REQUEST),
             Self::UnsupportedGrantType => ("unsupported_grant_type", StatusCode::BAD_REQUEST),
             Self::InvalidScope(_) => ("invalid_scope", StatusCode::BAD_REQUEST),
@@ -79,7 +90,8 @@ impl OAuthError {
     /// `error_description`: for a developer, and the same for every cause of a failed authentication.
     fn description(&self) -> Cow<'static, str> {
         match self {
-            Self::InvalidRequest(why) => why.clone(),
+            Self::InvalidRequest(why) | Self::InvalidDpopProof(why) => why.clone(),
+            Self::UseDpopNonce(_) => "the proof must carry the nonce of the DPoP-Nonce header".into(),
             Self::BadBody(bad) => bad.detail.clone(),
             Self::UnauthorizedClient(why) | Self::InvalidScope(why) | Self::InvalidTarget(why) => {
                 (*why).into()
@@ -141,6 +153,9 @@ impl IntoResponse for OAuthError {
             Self::InvalidClient { challenge: true, .. } => {
                 let challenge = HeaderValue::from_static("Basic realm=\"countersign\", charset=\"UTF-8\"");
                 headers.insert(header::WWW_AUTHENTICATE, challenge);
+            }
+            Self::UseDpopNonce(nonce) => {
+                headers.extend(HeaderValue::from_str(nonce).map(|nonce| (DPOP_NONCE, nonce)));
             }
             Self::TooManyFailures { retry_after_s } => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from(*retry_after_s));

@@ -17,6 +17,11 @@ pub const MIGRATIONS: &[Migration] = &[
         name: "directory_event",
         sql: include_str!("../../migrations/authz/0005_directory_event.sql"),
     },
+    Migration {
+        version: 7,
+        name: "client_dpop",
+        sql: include_str!("../../migrations/authz/0007_client_dpop.sql"),
+    },
 ];
 
 /// Brings a database up to date.

@@ -13,6 +13,7 @@ use chassis::{
 };
 use keys::{
     b64,
+    dpop::Nonces,
     ring::RingPolicy,
     seal::{MasterKey, MasterKeys},
     token::{ONE_TIME_REPEAT_S, SKEW_S},
@@ -170,6 +171,7 @@ async fn open(config: Config, platform: Platform, shutdown: Shutdown) -> Result<
     let (registry, head) = Registry::load(&db).await?;
     Ok(App::new(State {
         secrets: SecretMacs::new(&master),
+        dpop_nonces: Nonces::new(&master),
         audiences: Audiences::new(config.issuer.as_str(), config.resource_api.as_str()),
         token_endpoint: format!("{}/oauth2/token", config.issuer),
         operation_origins: config.operation_origins(),

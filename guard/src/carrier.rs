@@ -1,9 +1,10 @@
-//! Where in a request the token stands: `Authorization: Bearer` (RFC 6750 §2.1), or `x-pti-token`
-//! on the paths of that dialect. A request carries one token, in one place, once.
+//! Where in a request the token stands: `Authorization: Bearer` (RFC 6750 §2.1) or `DPoP` (RFC 9449 §7.1), or
+//! `x-pti-token` on the paths of that dialect. A request carries one token, in one place, once.
 
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 
+use crate::dpop::Scheme;
 use crate::refusal::Refusal;
 use crate::requirement::Dialect;
 
@@ -17,8 +18,8 @@ pub const PTI_SIGNATURE: &str = "x-pti-signature";
 /// What a request carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Carried<'a> {
-    /// A bearer token.
-    Bearer(&'a str),
+    /// A token in `Authorization`, under its scheme.
+    Token(Scheme, &'a str),
     /// A token in `x-pti-token`: only one-time tokens travel there.
     PtiToken(&'a str),
     /// No token, but a vendor's signed request.
@@ -30,19 +31,30 @@ pub enum Carried<'a> {
 /// Finds the token of a request to an operation of `dialect`.
 ///
 /// # Errors
-/// 400 for more than one token or an unreadable header, 401 for a scheme other than Bearer.
+/// 400 for more than one token or an unreadable header, 401 for a scheme other than Bearer and DPoP.
 pub fn find(headers: &HeaderMap, dialect: Option<Dialect>) -> Result<Carried<'_>, Refusal> {
-    let bearer = single(headers, AUTHORIZATION.as_str())?.map(bearer_token).transpose()?;
+    let authorization = single(headers, AUTHORIZATION.as_str())?.map(access_token).transpose()?;
     let on_pti = dialect == Some(Dialect::Pti);
     // Outside the dialect the header has no meaning: a token in it is as good as absent.
     let pti_token = if on_pti { single(headers, PTI_TOKEN)? } else { None };
-    match (bearer, pti_token) {
+    match (authorization, pti_token) {
         (Some(_), Some(_)) => Err(Refusal::bad_request("The request carries more than one token.")),
-        (Some(token), None) => Ok(Carried::Bearer(token)),
+        (Some((scheme, token)), None) => Ok(Carried::Token(scheme, token)),
         (None, Some(token)) => Ok(Carried::PtiToken(token)),
         (None, None) if on_pti && headers.contains_key(PTI_SIGNATURE) => Ok(Carried::PtiSigned),
         (None, None) => Ok(Carried::Nothing),
     }
+}
+
+/// The scheme of `Authorization`, whatever comes after it; `None` for no such header and for other schemes.
+pub(crate) fn scheme(headers: &HeaderMap) -> Option<Scheme> {
+    let value = headers.get(AUTHORIZATION)?.to_str().ok()?;
+    scheme_of(value.split_once(' ').map_or(value, |(scheme, _)| scheme))
+}
+
+fn scheme_of(name: &str) -> Option<Scheme> {
+    let schemes = [("bearer", Scheme::Bearer), ("dpop", Scheme::Dpop)];
+    schemes.into_iter().find(|(known, _)| name.eq_ignore_ascii_case(known)).map(|(_, scheme)| scheme)
 }
 
 /// The one value of a header, as text.
@@ -61,17 +73,15 @@ pub(crate) fn single<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'
         .map_err(|_| Refusal::bad_request("A header that carries a credential is not text."))
 }
 
-/// RFC 9110 §11.1: the scheme is case-insensitive; RFC 6750 §2.1: one space, then b64token.
-fn bearer_token(value: &str) -> Result<&str, Refusal> {
+/// RFC 9110 §11.1: the scheme is case-insensitive; RFC 6750 §2.1 and RFC 9449 §7.1: one space, then the token.
+fn access_token(value: &str) -> Result<(Scheme, &str), Refusal> {
     let (scheme, token) = value.split_once(' ').unwrap_or((value, ""));
-    if !scheme.eq_ignore_ascii_case("bearer") {
-        return Err(Refusal::no_credentials());
-    }
+    let scheme = scheme_of(scheme).ok_or_else(Refusal::no_credentials)?;
     let token_char = |b: u8| b.is_ascii_alphanumeric() || b"-._~+/=".contains(&b);
     if token.is_empty() || !token.bytes().all(token_char) {
-        return Err(Refusal::bad_request("The bearer token is malformed."));
+        return Err(Refusal::bad_request("The access token is malformed."));
     }
-    Ok(token)
+    Ok((scheme, token))
 }
 
 #[cfg(test)]
@@ -93,8 +103,9 @@ mod tests {
         let pti = Some(Dialect::Pti);
         let cases = [
             (vec![], None, Carried::Nothing),
-            (vec![("authorization", "Bearer a.b.c")], None, Carried::Bearer("a.b.c")),
-            (vec![("authorization", "bEARER a.b.c")], pti, Carried::Bearer("a.b.c")),
+            (vec![("authorization", "Bearer a.b.c")], None, Carried::Token(Scheme::Bearer, "a.b.c")),
+            (vec![("authorization", "bEARER a.b.c")], pti, Carried::Token(Scheme::Bearer, "a.b.c")),
+            (vec![("authorization", "dPoP a.b.c")], None, Carried::Token(Scheme::Dpop, "a.b.c")),
             (vec![(PTI_TOKEN, "a.b.c")], pti, Carried::PtiToken("a.b.c")),
             (vec![(PTI_TOKEN, "a.b.c")], None, Carried::Nothing),
             (vec![(PTI_SIGNATURE, "x")], pti, Carried::PtiSigned),
@@ -115,7 +126,8 @@ mod tests {
             (vec![("authorization", "Bearer  a")], 400),
             (vec![("authorization", "Bearer a b")], 400),
             (vec![("authorization", "Basic YTpi")], 401),
-            (vec![("authorization", "DPoP a")], 401),
+            (vec![("authorization", "DPoP")], 400),
+            (vec![("authorization", "DPoP a"), ("authorization", "Bearer a")], 400),
         ];
         for (pairs, status) in cases {
             let refusal = find(&headers(&pairs), Some(Dialect::Pti)).unwrap_err();

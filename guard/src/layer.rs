@@ -18,8 +18,9 @@ use tower::{Layer, Service};
 
 use crate::caller::{Caller, Presented, TokenClient};
 use crate::carrier::{self, Carried};
+use crate::dpop::{self, Dpop, Scheme};
 use crate::jwks::KeyCache;
-use crate::refusal::{Refusal, pointing_to};
+use crate::refusal::{Refusal, pointing_to, under_dpop};
 use crate::requirement::{Entry, Requirement, Requirements};
 use crate::standing::{ClientStanding, Profile, ReplayMemory, Standing};
 use crate::{signature, token};
@@ -39,6 +40,8 @@ pub struct Settings {
 /// buffering have run before.
 #[derive(Debug, Clone)]
 pub struct Facts {
+    /// The scheme of the target URI, as configured.
+    pub scheme: String,
     /// The authority of the target URI: `host[:port]` as configured, never as sent.
     pub authority: String,
     /// The path as sent.
@@ -59,8 +62,10 @@ pub struct Setup {
     pub keys: Arc<KeyCache>,
     /// The directory.
     pub standing: Arc<dyn Standing>,
-    /// Nonces and signatures that were seen.
+    /// Nonces, signatures and proofs that were seen.
     pub replay: Arc<dyn ReplayMemory>,
+    /// For tokens that are bound to a key.
+    pub dpop: Dpop,
     /// The clock.
     pub now: Arc<dyn Fn() -> UnixSeconds + Send + Sync>,
     /// Target URI and body of a request; `None` is a wiring mistake and answers 500.
@@ -119,6 +124,26 @@ impl Guard {
         response
     }
 
+    /// What goes on every answer: to one who speaks DPoP the next nonce and challenges under that scheme, to one who
+    /// showed nothing a challenge under either.
+    fn finish(&self, scheme: Option<Scheme>, response: &mut Response) {
+        self.point_to_metadata(response);
+        let unauthorized = response.status() == StatusCode::UNAUTHORIZED;
+        let challenge = response.headers().get(WWW_AUTHENTICATE).and_then(|value| value.to_str().ok());
+        let challenge = challenge.map(under_dpop).and_then(|text| HeaderValue::try_from(text).ok());
+        let headers = response.headers_mut();
+        match (scheme, challenge) {
+            (Some(Scheme::Dpop), Some(challenge)) => drop(headers.insert(WWW_AUTHENTICATE, challenge)),
+            (None, Some(challenge)) if unauthorized => drop(headers.append(WWW_AUTHENTICATE, challenge)),
+            _ => {}
+        }
+        if scheme == Some(Scheme::Dpop)
+            && let Ok(nonce) = HeaderValue::try_from(self.0.dpop.next_nonce((self.0.now)()))
+        {
+            headers.insert(dpop::NONCE, nonce);
+        }
+    }
+
     /// A 401 that a handler made gets the pointer to the metadata too (RFC 9728 §5.1).
     fn point_to_metadata(&self, response: &mut Response) {
         if response.status() != StatusCode::UNAUTHORIZED {
@@ -157,12 +182,13 @@ impl Guard {
     async fn judge_credential(&self, parts: &Parts, requirement: &Requirement) -> Result<Presented, Refused> {
         let now = (self.0.now)();
         match carrier::find(&parts.headers, requirement.dialect)? {
-            Carried::Bearer(text) if requirement.opaque_bearer && !text.contains('.') => {
+            Carried::Token(Scheme::Bearer, text) if requirement.opaque_bearer && !text.contains('.') => {
                 Ok(Presented::Opaque(text.to_owned()))
             }
-            Carried::Bearer(text) => self.judge_token(parts, requirement, text, now).await,
+            Carried::Token(scheme, text) => self.judge_token(parts, requirement, (scheme, text), now).await,
             Carried::PtiToken(text) => {
-                let presented = self.judge_token(parts, requirement, text, now).await?;
+                let shown = (Scheme::Bearer, text);
+                let presented = self.judge_token(parts, requirement, shown, now).await?;
                 match &presented {
                     Presented::Caller(caller) if caller.one_time.is_some() => Ok(presented),
                     _ => Err(Refusal::invalid_token("Only a one-time token travels in this header.").into()),
@@ -177,7 +203,7 @@ impl Guard {
         &self,
         parts: &Parts,
         requirement: &Requirement,
-        text: &str,
+        (scheme, text): (Scheme, &str),
         now: UnixSeconds,
     ) -> Result<Presented, Refused> {
         let settings = &self.0.settings;
@@ -185,7 +211,7 @@ impl Guard {
         let late_allowed = requirement.kinds.contains(&TokenKind::OneTime);
         let verified = token::verify(&self.0.keys, &expect, text, late_allowed, now).await?;
         let client_id = verified.token.client_id.clone();
-        let judged = self.judge_verified(parts, requirement, verified, now).await;
+        let judged = self.judge_verified(parts, requirement, (scheme, text, verified), now).await;
         judged.map_err(|refusal| Refused { refusal, client_id: Some(client_id) })
     }
 
@@ -193,13 +219,15 @@ impl Guard {
         &self,
         parts: &Parts,
         requirement: &Requirement,
-        verified: token::Verified,
+        (scheme, text, verified): (Scheme, &str, token::Verified),
         now: UnixSeconds,
     ) -> Result<Presented, Refusal> {
         let client = self.standing_of(&verified.token.client_id)?;
         if client.partner_id != verified.token.partner_id || self.0.standing.is_denied(&verified.token) {
             return Err(Refusal::invalid_token("The token has been revoked."));
         }
+        let facts = || self.facts(parts);
+        let proof = self.0.dpop.judge(parts, facts, (scheme, text, &verified.token), now)?;
         token::judge_kind(&verified.token, requirement)?;
         if verified.token.kind != TokenKind::OneTime {
             token::judge_scope(&verified.token.scope, requirement)?;
@@ -212,6 +240,9 @@ impl Guard {
         }
         Self::judge_dialect(requirement, &client)?;
         self.judge_freshness(requirement)?;
+        if let Some(proof) = proof {
+            self.0.dpop.take(self.0.replay.as_ref(), &parts.method, proof, now).await?;
+        }
         Ok(Presented::Caller(Box::new(token::caller(verified))))
     }
 
@@ -269,11 +300,15 @@ impl Guard {
         if profile == Profile::None {
             return Ok(());
         }
-        let facts = (self.0.facts)(parts).ok_or_else(|| {
+        let facts = self.facts(parts)?;
+        signature::check(self.0.replay.as_ref(), client, parts, &facts, now).await
+    }
+
+    fn facts(&self, parts: &Parts) -> Result<Facts, Refusal> {
+        (self.0.facts)(parts).ok_or_else(|| {
             tracing::error!("the guard stands before the layer that buffers the body");
             Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Something went wrong.")
-        })?;
-        signature::check(self.0.replay.as_ref(), client, parts, &facts, now).await
+        })
     }
 
     fn judge_dialect(requirement: &Requirement, client: &ClientStanding) -> Result<(), Refusal> {
@@ -333,6 +368,7 @@ where
         let mut inner = std::mem::replace(&mut self.inner, clone);
         Box::pin(async move {
             let (mut parts, body) = request.into_parts();
+            let scheme = carrier::scheme(&parts.headers);
             let (client_id, mut response) = match guard.judge(&parts).await {
                 Ok(presented) => {
                     let client_id = match &presented {
@@ -349,7 +385,7 @@ where
             if let Some(client_id) = client_id {
                 response.extensions_mut().get_or_insert(TokenClient(client_id));
             }
-            guard.point_to_metadata(&mut response);
+            guard.finish(scheme, &mut response);
             Ok(response)
         })
     }

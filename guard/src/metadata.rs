@@ -30,6 +30,8 @@ impl ProtectedResource<'_> {
             "scopes_supported": self.scopes,
             "bearer_methods_supported": ["header"],
             "resource_signing_alg_values_supported": self.signing_algorithms,
+            "dpop_signing_alg_values_supported": keys::dpop::ALGORITHMS.map(keys::Algorithm::as_str),
+            "dpop_bound_access_tokens_required": false,
             "resource_documentation": format!("{base}/docs"),
             "authorization_details_types_supported": ["operation"],
         })
@@ -71,6 +73,7 @@ mod tests {
         let document: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!(document["authorization_servers"][0], "https://as.example");
         assert_eq!(document["scopes_supported"][0], "a:read");
+        assert_eq!(document["dpop_signing_alg_values_supported"][0], "ES256");
         assert_eq!(document["jwks_uri"], "https://rs.example/.well-known/jwks.json");
     }
 }

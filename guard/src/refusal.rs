@@ -62,6 +62,14 @@ impl Refusal {
         Self::new(StatusCode::UNAUTHORIZED, "invalid_token", detail).challenged(&challenge)
     }
 
+    /// The token is bound to a key and the request does not prove possession of it, or the proof wants something
+    /// (RFC 9449 §7.1, §9): `error` is the code.
+    pub(crate) fn dpop(error: &'static str, detail: &str) -> Self {
+        let algs = keys::dpop::algorithm_names();
+        let challenge = format!("DPoP error=\"{error}\", error_description=\"{detail}\", algs=\"{algs}\"");
+        Self::new(StatusCode::UNAUTHORIZED, error, detail).challenged(&challenge)
+    }
+
     /// The token's kind is not one this operation takes.
     pub(crate) fn wrong_token_kind(kind: &str) -> Self {
         Self::new(
@@ -133,6 +141,13 @@ pub(crate) fn pointing_to(challenge: &str, metadata_url: &str) -> String {
     format!("{challenge}{separator} resource_metadata=\"{metadata_url}\"")
 }
 
+/// A challenge for whoever speaks DPoP: the same, under that scheme (RFC 9449 §7.1).
+pub(crate) fn under_dpop(challenge: &str) -> String {
+    let Some(parameters) = challenge.strip_prefix("Bearer") else { return challenge.to_owned() };
+    let separator = if parameters.contains('=') { "," } else { "" };
+    format!("DPoP{parameters}{separator} algs=\"{}\"", keys::dpop::algorithm_names())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -150,6 +165,14 @@ mod tests {
             refusal.challenge.as_deref(),
             Some("Bearer error=\"insufficient_scope\", scope=\"a:read\", resource_metadata=\"https://rs/x\"")
         );
+    }
+
+    #[test]
+    fn a_challenge_can_be_said_under_the_scheme_dpop() {
+        assert_eq!(under_dpop("Bearer"), "DPoP algs=\"ES256 EdDSA PS256 RS256\"");
+        assert_eq!(under_dpop("Bearer error=\"x\""), "DPoP error=\"x\", algs=\"ES256 EdDSA PS256 RS256\"");
+        let own = Refusal::dpop("use_dpop_nonce", "d").challenge.unwrap();
+        assert_eq!(under_dpop(&own), own);
     }
 
     #[test]

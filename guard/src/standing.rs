@@ -65,12 +65,12 @@ pub struct ReplayUnavailable;
 
 /// Remembers nonces and signatures for as long as they could be replayed, across all processes.
 pub trait ReplayMemory: Send + Sync + 'static {
-    /// True when `value` of `client_id` is seen for the first time; then it is remembered durably
-    /// until `expires_at`. `kind` separates schemes.
+    /// True when `value` of `owner`, a client or a key, is seen for the first time; then it is remembered
+    /// durably until `expires_at`. `kind` separates schemes.
     fn remember(
         &self,
         kind: &'static str,
-        client_id: String,
+        owner: String,
         value: String,
         expires_at: UnixSeconds,
     ) -> BoxFuture<'static, Result<bool, ReplayUnavailable>>;

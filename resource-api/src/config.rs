@@ -52,6 +52,9 @@ pub struct Config {
     /// How long the answer to an `Idempotency-Key` can be had again, seconds.
     #[serde(default = "idempotency_key_ttl_s_default")]
     pub idempotency_key_ttl_s: i64,
+    /// Whether a DPoP proof must carry this service's nonce for writes too (RFC 9449 §9). Reads need one in any case.
+    #[serde(default)]
+    pub dpop_nonce_required: bool,
     /// The payment gateway.
     pub gateway: GatewayConfig,
     /// The limits of transaction monitoring.

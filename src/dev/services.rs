@@ -97,6 +97,7 @@ fn resource_config(
         },
         idempotency_key_ttl_s: resource_api::config::IDEMPOTENCY_KEY_TTL_S_DEFAULT,
         webhook_networks: Vec::new(),
+        dpop_nonce_required: false,
         gateway,
         monitoring: MonitoringConfig::default(),
     })

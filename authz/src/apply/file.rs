@@ -78,6 +78,9 @@ pub struct ClientFile {
     /// Its assertions may name the token endpoint as `aud`.
     #[serde(default)]
     pub legacy_assertion_audience: bool,
+    /// Its tokens must be bound to a DPoP key.
+    #[serde(default)]
+    pub dpop_required: bool,
     /// Public JWKs for `private_key_jwt`.
     #[serde(default)]
     pub assertion_keys: Vec<Value>,
@@ -144,6 +147,7 @@ impl ClientFile {
             allowed_origins: Vec::new(),
             access_token_ttl_s: None,
             legacy_assertion_audience: false,
+            dpop_required: false,
             assertion_keys: Vec::new(),
             signature_keys: Vec::new(),
         }

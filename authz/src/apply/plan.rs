@@ -142,6 +142,7 @@ fn wanted_client(file: &ClientFile, place: &str, problems: &mut Vec<String>) -> 
         allowed_origins: file.allowed_origins.clone(),
         access_token_ttl_s: file.access_token_ttl_s,
         legacy_assertion_audience: file.legacy_assertion_audience,
+        dpop_required: file.dpop_required,
         keys,
     };
     for bad in settings.problems() {
@@ -313,6 +314,8 @@ fn differences(known: &Client, wanted: &Client) -> Vec<String> {
     differ(&mut found, "access_token_ttl_s", &ttl(old.access_token_ttl_s), &ttl(new.access_token_ttl_s));
     let legacy = |settings: &ClientSettings| settings.legacy_assertion_audience.to_string();
     differ(&mut found, "legacy_assertion_audience", &legacy(old), &legacy(new));
+    let bound = |settings: &ClientSettings| settings.dpop_required.to_string();
+    differ(&mut found, "dpop_required", &bound(old), &bound(new));
     for (member, key_use) in [("assertion_keys", KeyUse::Assertion), ("signature_keys", KeyUse::Signature)] {
         differ(&mut found, member, &key_names(known, key_use), &key_names(wanted, key_use));
     }

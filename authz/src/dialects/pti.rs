@@ -138,7 +138,9 @@ async fn issue(
     url: String,
     method: Option<String>,
 ) -> Result<Granted, PtiError> {
-    let ask = Ask { whom: Whom::InPath, method, url, money: None, entity_id: None, expires_in: None };
+    // The vendor's client knows no DPoP; a client that must bind its tokens cannot have this profile.
+    let (money, entity_id, dpop_jkt, expires_in) = (None, None, None, None);
+    let ask = Ask { whom: Whom::InPath, method, url, money, entity_id, dpop_jkt, expires_in };
     user_token::issue(app, who, ask).await.map_err(PtiError::from)
 }
 
@@ -264,9 +266,11 @@ impl From<Refusal> for PtiError {
             Refusal::Internal(fault) => return fault.into(),
             Refusal::Url(_) => (StatusCode::BAD_REQUEST, "url_refused"),
             Refusal::OtherUser => (StatusCode::BAD_REQUEST, "other_user"),
-            Refusal::Money | Refusal::EntityId | Refusal::ExpiresIn => {
-                (StatusCode::BAD_REQUEST, "value_refused")
-            }
+            Refusal::Money
+            | Refusal::EntityId
+            | Refusal::DpopKey
+            | Refusal::DpopKeyRequired
+            | Refusal::ExpiresIn => (StatusCode::BAD_REQUEST, "value_refused"),
             Refusal::NotAvailable => (StatusCode::FORBIDDEN, "operation_not_available"),
             Refusal::ScopeNotGranted => (StatusCode::FORBIDDEN, "insufficient_scope"),
             Refusal::UserDisabled => (StatusCode::FORBIDDEN, "user_disabled"),

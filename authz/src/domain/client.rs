@@ -130,6 +130,8 @@ pub struct ClientSettings {
     pub access_token_ttl_s: Option<i64>,
     /// Assertions may also name the URL of the endpoint as `aud` (security decision DEC4).
     pub legacy_assertion_audience: bool,
+    /// Its tokens must be bound to a DPoP key (RFC 9449 §5.2, `dpop_bound_access_tokens`).
+    pub dpop_required: bool,
     /// Its public keys.
     pub keys: Vec<ClientKey>,
 }
@@ -193,6 +195,11 @@ impl ClientSettings {
             "grant_types",
             "needs_client_authentication",
         );
+        check(
+            !self.dpop_required || self.profile != Profile::PtiJws,
+            "dpop_required",
+            "the_vendor_has_no_dpop",
+        );
         let mut kids: Vec<&str> = self.keys.iter().map(|key| key.kid.as_str()).collect();
         kids.sort_unstable();
         check(kids.windows(2).all(|pair| pair[0] != pair[1]), "keys", "kid_repeated");
@@ -222,6 +229,7 @@ mod tests {
             allowed_origins: vec!["http://localhost:8082".into()],
             access_token_ttl_s: None,
             legacy_assertion_audience: false,
+            dpop_required: false,
             keys: Vec::new(),
         }
     }
@@ -239,7 +247,7 @@ mod tests {
     #[test]
     fn each_broken_rule_is_named() {
         type Break = fn(&mut ClientSettings);
-        let cases: [(Break, &str); 8] = [
+        let cases: [(Break, &str); 9] = [
             (|it| it.alias = "No Good".into(), "alias"),
             (|it| it.scope = Policy::new("users:write nope".parse().unwrap()), "scope"),
             (|it| it.allowed_origins = vec!["http://localhost:8082/".into()], "allowed_origins"),
@@ -247,6 +255,14 @@ mod tests {
             (|it| it.auth_method = AuthMethod::PrivateKeyJwt, "assertion_keys"),
             (|it| it.profile = Profile::HttpSig, "signature_keys"),
             (|it| it.auth_method = AuthMethod::None, "grant_types"),
+            (
+                |it| {
+                    it.dpop_required = true;
+                    it.profile = Profile::PtiJws;
+                    it.keys = vec![key(KeyUse::Signature, 1)];
+                },
+                "dpop_required",
+            ),
             (|it| it.keys = vec![key(KeyUse::Signature, 1), key(KeyUse::Signature, 1)], "keys"),
         ];
         for (break_it, member) in cases {

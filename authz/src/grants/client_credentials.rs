@@ -17,6 +17,8 @@ pub struct Ask<'a> {
     pub scope: Option<&'a str>,
     /// The `resource` values (RFC 8707).
     pub resources: &'a [String],
+    /// The thumbprint of the key that the token is to be bound to (RFC 9449 §6).
+    pub dpop_jkt: Option<&'a str>,
 }
 
 /// What it gets.
@@ -58,7 +60,7 @@ pub fn issue(app: &App, who: &AuthenticatedClient, ask: Ask<'_>) -> Result<Grant
         scope,
         sid: None,
         act: None,
-        cnf_jkt: None,
+        cnf_jkt: ask.dpop_jkt.map(str::to_owned),
         cnf_x5t: None,
         operation: None,
         process_id: None,

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use chassis::{Fault, while_doing};
-use keys::token::{AccessToken, Money, OperationGrant, Scope, TokenKind};
+use keys::{
+    dpop::is_thumbprint,
+    token::{AccessToken, Money, OperationGrant, Scope, TokenKind},
+};
 
 use crate::{
     app::{App, AuthenticatedClient},
@@ -40,6 +43,8 @@ pub struct Ask {
     pub money: Option<Money>,
     /// The account it must be about.
     pub entity_id: Option<String>,
+    /// The thumbprint of the one key whose holder may use it (RFC 9449 §6).
+    pub dpop_jkt: Option<String>,
     /// Life, seconds; `None` is the service's default.
     pub expires_in: Option<i64>,
 }
@@ -73,6 +78,12 @@ pub enum Refusal {
     /// The entity's id is malformed.
     #[error("not an entity's id")]
     EntityId,
+    /// The thumbprint is none.
+    #[error("dpop_jkt is the base64url SHA-256 thumbprint of a key")]
+    DpopKey,
+    /// Every token of the client must be bound to a key.
+    #[error("the client's tokens must be bound to a key")]
+    DpopKeyRequired,
     /// The life is out of range.
     #[error("a life of 30 to 900 seconds")]
     ExpiresIn,
@@ -106,6 +117,12 @@ pub async fn issue(app: &App, who: &AuthenticatedClient, ask: Ask) -> Result<Gra
     if ask.entity_id.as_deref().is_some_and(|id| !is_entity_id(id)) {
         return Err(Refusal::EntityId);
     }
+    if ask.dpop_jkt.as_deref().is_some_and(|jkt| !is_thumbprint(jkt)) {
+        return Err(Refusal::DpopKey);
+    }
+    if ask.dpop_jkt.is_none() && who.client.settings.dpop_required {
+        return Err(Refusal::DpopKeyRequired);
+    }
     let allowed = allow_list(app, who);
     let (operation, user_in_path) = allowed_operation(&allowed, ask.method.as_deref(), uri.path())?;
     if !who.client.settings.scope.scope().contains(&operation.scope) {
@@ -126,7 +143,7 @@ pub async fn issue(app: &App, who: &AuthenticatedClient, ask: Ask) -> Result<Gra
         scope: Scope::default(),
         sid: None,
         act: None,
-        cnf_jkt: None,
+        cnf_jkt: ask.dpop_jkt,
         cnf_x5t: None,
         operation: Some(OperationGrant {
             method: operation.method.clone(),

@@ -9,7 +9,7 @@ use axum::{
     response::Response,
 };
 use chassis::http::{Problem, forbidden, internal, unauthorized};
-use http::{HeaderMap, Method, header, request::Parts};
+use http::{HeaderMap, HeaderValue, Method, header, request::Parts};
 use keys::token::{AccessToken, Expect, Scope, TokenKind, TokenRefusal};
 use serde_json::Value;
 use utoipa::openapi::OpenApi;
@@ -20,7 +20,11 @@ use crate::{
         Status,
         client::{KeyUse, Profile},
     },
-    http::signed,
+    error::DPOP_NONCE,
+    http::{
+        dpop::{self, Bound, Proved},
+        signed,
+    },
 };
 
 /// What one operation demands.
@@ -90,18 +94,26 @@ pub(crate) async fn admit(
         return Ok(next.run(request).await);
     };
     let (mut parts, body) = request.into_parts();
-    let caller = caller(&gatekeeper.app, &parts, requirement).await?;
+    let (caller, proved) = caller(&gatekeeper.app, &parts, requirement).await?;
     parts.extensions.insert(caller);
-    Ok(next.run(Request::from_parts(parts, body)).await)
+    let mut response = next.run(Request::from_parts(parts, body)).await;
+    let nonce = proved.and_then(|key| key.next_nonce).and_then(|nonce| HeaderValue::try_from(nonce).ok());
+    response.headers_mut().extend(nonce.map(|nonce| (DPOP_NONCE, nonce)));
+    Ok(response)
 }
 
-async fn caller(app: &App, parts: &Parts, requirement: &Requirement) -> Result<Caller, Problem> {
-    let token = bearer_token(&parts.headers)?;
-    let token = verified(app, token)?;
+async fn caller(
+    app: &App,
+    parts: &Parts,
+    requirement: &Requirement,
+) -> Result<(Caller, Option<Proved>), Problem> {
+    let (scheme, text) = access_token(&parts.headers)?;
+    let token = verified(app, text)?;
     if token.kind == TokenKind::OneTime {
         return Err(invalid_token(TokenRefusal::WrongType));
     }
     let who = active_client(app, &token)?;
+    let dpop = possession(app, parts, scheme, (text, &token)).await?;
     if !requirement.kinds.contains(&token.kind) {
         return Err(forbidden("wrong_token_kind", "This call takes another kind of token."));
     }
@@ -118,11 +130,43 @@ async fn caller(app: &App, parts: &Parts, requirement: &Requirement) -> Result<C
     if requirement.signed || who.client.settings.profile == Profile::HttpSig {
         signed::verify(app, &who.client, parts).await.map_err(signed::Refusal::into_problem)?;
     }
-    Ok(Caller { who, scope, token: Arc::new(token) })
+    Ok((Caller { who, scope, token: Arc::new(token) }, dpop))
 }
 
-/// The token of `Authorization: Bearer` (RFC 6750 §2.1). Form body and query are not looked at.
-fn bearer_token(headers: &HeaderMap) -> Result<&str, Problem> {
+/// Whether the holder of the token's key sends it. A bound token counts with a proof by its key only, under the scheme
+/// DPoP only; another token never under that scheme (RFC 9449 §7.1, §7.2).
+async fn possession(
+    app: &App,
+    parts: &Parts,
+    scheme: Scheme,
+    (text, token): (&str, &AccessToken),
+) -> Result<Option<Proved>, Problem> {
+    let unproved = |detail: &'static str| {
+        unauthorized("invalid_token", detail).challenge(&dpop::challenge(Some("invalid_token")))
+    };
+    match (scheme, token.cnf_jkt.as_deref()) {
+        (Scheme::Bearer, None) => Ok(None),
+        (Scheme::Bearer, Some(_)) => {
+            Err(unproved("The access token is bound to a key: send it as DPoP, with a proof."))
+        }
+        (Scheme::Dpop, None) => Err(unproved("The access token is not bound to a key: send it as Bearer.")),
+        (Scheme::Dpop, Some(jkt)) => {
+            let bound = Bound { access_token: text, jkt };
+            dpop::prove(app, parts, Some(bound)).await.map(Some).map_err(dpop::Refusal::into_problem)
+        }
+    }
+}
+
+/// How an access token is presented.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Scheme {
+    Bearer,
+    Dpop,
+}
+
+/// The token of `Authorization: Bearer` (RFC 6750 §2.1) or `DPoP` (RFC 9449 §7.1). Form body and query are not
+/// looked at.
+fn access_token(headers: &HeaderMap) -> Result<(Scheme, &str), Problem> {
     let missing = || {
         unauthorized("invalid_token", "Send an access token: Authorization: Bearer …")
             .challenge("Bearer realm=\"countersign\"")
@@ -133,7 +177,14 @@ fn bearer_token(headers: &HeaderMap) -> Result<&str, Problem> {
         return Err(missing());
     }
     let (scheme, token) = value.to_str().ok().and_then(|text| text.split_once(' ')).ok_or_else(missing)?;
-    if scheme.eq_ignore_ascii_case("bearer") { Ok(token.trim_start_matches(' ')) } else { Err(missing()) }
+    let token = token.trim_start_matches(' ');
+    if scheme.eq_ignore_ascii_case("bearer") {
+        Ok((Scheme::Bearer, token))
+    } else if scheme.eq_ignore_ascii_case("dpop") {
+        Ok((Scheme::Dpop, token))
+    } else {
+        Err(missing())
+    }
 }
 
 fn verified(app: &App, token: &str) -> Result<AccessToken, Problem> {
@@ -191,14 +242,16 @@ mod tests {
     }
 
     #[test]
-    fn only_one_bearer_header_is_taken() {
+    fn only_one_header_of_a_known_scheme_is_taken() {
         let mut headers = HeaderMap::new();
-        assert!(bearer_token(&headers).is_err());
+        assert!(access_token(&headers).is_err());
         headers.insert(header::AUTHORIZATION, "bearer abc".parse().unwrap());
-        assert_eq!(bearer_token(&headers).unwrap(), "abc");
+        assert_eq!(access_token(&headers).unwrap(), (Scheme::Bearer, "abc"));
+        headers.insert(header::AUTHORIZATION, "dpop abc".parse().unwrap());
+        assert_eq!(access_token(&headers).unwrap(), (Scheme::Dpop, "abc"));
         headers.append(header::AUTHORIZATION, "Bearer def".parse().unwrap());
-        assert!(bearer_token(&headers).is_err());
+        assert!(access_token(&headers).is_err());
         headers.insert(header::AUTHORIZATION, "Basic abc".parse().unwrap());
-        assert!(bearer_token(&headers).is_err());
+        assert!(access_token(&headers).is_err());
     }
 }

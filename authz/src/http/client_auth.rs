@@ -20,7 +20,10 @@ use crate::{
         client::{AuthMethod, Client, Profile},
     },
     error::OAuthError,
-    http::signed,
+    http::{
+        dpop::{self, Proved},
+        signed,
+    },
 };
 
 /// The members of a form that authenticate the client.
@@ -43,6 +46,8 @@ pub(crate) trait ClientForm: DeserializeOwned + Send + Sync {
 /// A form and the client that sent it.
 pub(crate) struct FromClient<F> {
     pub(crate) who: AuthenticatedClient,
+    /// The key that the request proves possession of (RFC 9449 §5).
+    pub(crate) dpop: Option<Proved>,
     pub(crate) form: F,
 }
 
@@ -57,7 +62,8 @@ impl<F: ClientForm> FromRequestParts<App> for FromClient<F> {
         if who.client.settings.profile == Profile::HttpSig {
             signed::verify(app, &who.client, parts).await.map_err(signed::Refusal::into_oauth)?;
         }
-        Ok(Self { who, form })
+        let dpop = dpop::at_token_endpoint(app, &who.client, parts).await?;
+        Ok(Self { who, dpop, form })
     }
 }
 

@@ -47,6 +47,9 @@ pub(crate) struct NewClient {
     allowed_origins: Vec<String>,
     /// Life of its access tokens, 30 to 3600 seconds.
     access_token_ttl_s: Option<i64>,
+    /// Whether its tokens must be bound to a DPoP key (RFC 9449).
+    #[serde(default)]
+    dpop_required: bool,
     /// Public JWKs for `private_key_jwt`.
     #[serde(default)]
     assertion_keys: Vec<Value>,
@@ -73,6 +76,7 @@ pub(crate) struct ClientBody {
     profile: Profile,
     allowed_origins: Vec<String>,
     access_token_ttl_s: Option<i64>,
+    dpop_required: bool,
     assertion_keys: Vec<Value>,
     signature_keys: Vec<Value>,
     /// Unix seconds.
@@ -97,6 +101,7 @@ impl From<Client> for ClientBody {
             profile: client.settings.profile,
             allowed_origins: client.settings.allowed_origins,
             access_token_ttl_s: client.settings.access_token_ttl_s,
+            dpop_required: client.settings.dpop_required,
             created_at: client.created_at.0,
             client_secret: None,
         }
@@ -136,6 +141,7 @@ impl NewClient {
             allowed_origins: self.allowed_origins,
             access_token_ttl_s: self.access_token_ttl_s,
             legacy_assertion_audience: false,
+            dpop_required: self.dpop_required,
             keys,
         })
     }

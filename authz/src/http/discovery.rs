@@ -7,7 +7,7 @@ use axum::{
     http::{HeaderValue, header},
     response::Response,
 };
-use keys::{Algorithm, token::scopes};
+use keys::{Algorithm, dpop, token::scopes};
 use serde_json::json;
 
 use crate::{
@@ -54,6 +54,7 @@ fn discovery(config: &Config) -> String {
         "subject_types_supported": ["public"],
         "token_endpoint_auth_methods_supported": methods,
         "token_endpoint_auth_signing_alg_values_supported": ASSERTION_ALGORITHMS.map(Algorithm::as_str),
+        "dpop_signing_alg_values_supported": dpop::ALGORITHMS.map(Algorithm::as_str),
         "service_documentation": at("/docs/"),
         "protected_resources": [config.resource_api],
     })

@@ -5,6 +5,7 @@ pub(crate) mod client_auth;
 mod clients;
 mod directory;
 pub(crate) mod discovery;
+pub(crate) mod dpop;
 mod jwks;
 mod openapi;
 mod partners;

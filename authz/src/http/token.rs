@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     app::App,
-    error::OAuthError,
+    error::{DPOP_NONCE, OAuthError},
     grants::client_credentials,
     http::client_auth::{ClientForm, Credentials, FromClient},
 };
@@ -60,31 +60,37 @@ impl ClientForm for TokenForm {
 pub(crate) struct TokenReply {
     /// A JWT (RFC 9068).
     access_token: String,
-    /// `Bearer`.
+    /// `DPoP` when the request carried a proof (RFC 9449 §5), else `Bearer`.
     token_type: &'static str,
     /// Seconds.
     expires_in: i64,
     /// What was granted.
     scope: String,
+    /// For the next proof.
+    #[serde(skip)]
+    dpop_nonce: Option<String>,
 }
 
 impl IntoResponse for TokenReply {
     fn into_response(self) -> Response {
+        let nonce = self.dpop_nonce.as_deref().and_then(|nonce| HeaderValue::from_str(nonce).ok());
         let mut reply = Json(self).into_response();
+        reply.headers_mut().extend(nonce.map(|nonce| (DPOP_NONCE, nonce)));
         reply.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         reply
     }
 }
 
-/// Issues an access token to a client.
+/// Issues an access token to a client. With a DPoP proof the token is bound to the proof's key (RFC 9449).
 #[utoipa::path(
     post,
     path = "/oauth2/token",
     tag = "OAuth",
+    params(("DPoP" = Option<String>, Header, description = "A proof of possession (RFC 9449 §4): its key is the token's")),
     request_body(content = TokenForm, content_type = "application/x-www-form-urlencoded"),
     responses(
         (status = 200, description = "The token", body = TokenReply),
-        (status = 400, description = "RFC 6749 §5.2: `error`, `error_description`, `error_id`"),
+        (status = 400, description = "RFC 6749 §5.2: `error`, `error_description`, `error_id`; `invalid_dpop_proof`; `use_dpop_nonce` with the nonce in `DPoP-Nonce`"),
         (status = 401, description = "`invalid_client`"),
         (status = 429, description = "Too many failed authentications of this client from this address"),
     ),
@@ -92,17 +98,22 @@ impl IntoResponse for TokenReply {
 )]
 pub(crate) async fn token(
     State(app): State<App>,
-    FromClient { who, form }: FromClient<TokenForm>,
+    FromClient { who, dpop, form }: FromClient<TokenForm>,
 ) -> Result<TokenReply, OAuthError> {
     match form.grant_type.as_deref() {
         Some("client_credentials") => {
-            let ask = client_credentials::Ask { scope: form.scope.as_deref(), resources: &form.resource };
+            let ask = client_credentials::Ask {
+                scope: form.scope.as_deref(),
+                resources: &form.resource,
+                dpop_jkt: dpop.as_ref().map(|key| key.jkt.as_str()),
+            };
             let granted = client_credentials::issue(&app, &who, ask)?;
             Ok(TokenReply {
                 access_token: granted.access_token,
-                token_type: "Bearer",
+                token_type: if dpop.is_some() { "DPoP" } else { "Bearer" },
                 expires_in: granted.expires_in,
                 scope: granted.scope.to_string(),
+                dpop_nonce: dpop.and_then(|key| key.next_nonce),
             })
         }
         Some(_) => Err(OAuthError::UnsupportedGrantType),

@@ -26,7 +26,7 @@ pub(crate) struct NewUserToken {
     money: Option<MoneyBody>,
     /// The entity that the operation must be about.
     entity_id: Option<String>,
-    /// Thumbprint of a DPoP key. Not supported by this version.
+    /// Thumbprint (RFC 7638) of the device's key: the token counts only with a DPoP proof by it (RFC 9449).
     dpop_jkt: Option<String>,
     /// Life, 30 to 900 seconds.
     expires_in: Option<i64>,
@@ -47,7 +47,7 @@ pub(crate) struct MoneyBody {
 pub(crate) struct UserToken {
     /// An `operation+jwt`.
     access_token: String,
-    /// `Bearer`.
+    /// `DPoP` for a token that is bound to a key, else `Bearer`.
     token_type: &'static str,
     /// Seconds.
     expires_in: i64,
@@ -63,7 +63,6 @@ pub(crate) struct UserToken {
     request_body = NewUserToken,
     responses(
         (status = 201, description = "The token", body = UserToken),
-        (status = 400, description = "`not_supported` for `dpop_jkt`"),
         (status = 401, description = "A missing, bad or repeated signature"),
         (status = 403, description = "`signature_key_required`, `operation_not_available`, `insufficient_scope`, `user_disabled`"),
         (status = 404, description = "`user_not_found`"),
@@ -81,10 +80,6 @@ pub(crate) async fn issue(
     caller: Caller,
     StrictJson { value: new, .. }: StrictJson<NewUserToken>,
 ) -> Result<(StatusCode, Json<UserToken>), Problem> {
-    if new.dpop_jkt.is_some() {
-        let detail = "Tokens bound to a DPoP key are not supported yet.";
-        return Err(bad_request("not_supported", detail).field("/dpop_jkt", "not_supported"));
-    }
     let whom = match (new.external_id, new.sub) {
         (Some(id), None) => Whom::ExternalId(id),
         (None, Some(sub)) => Whom::Sub(sub),
@@ -96,12 +91,13 @@ pub(crate) async fn issue(
         url: new.url,
         money: new.money.map(|money| Money { amount: money.amount, currency: money.currency }),
         entity_id: new.entity_id,
+        dpop_jkt: new.dpop_jkt,
         expires_in: new.expires_in,
     };
     let granted = user_token::issue(&app, &caller.who, ask).await?;
     let reply = UserToken {
         access_token: granted.access_token,
-        token_type: "Bearer",
+        token_type: if granted.token.cnf_jkt.is_some() { "DPoP" } else { "Bearer" },
         expires_in: granted.expires_in,
         jti: granted.token.jti,
     };
@@ -117,6 +113,8 @@ impl From<Refusal> for Problem {
             Refusal::ScopeNotGranted => forbidden("insufficient_scope", said),
             Refusal::Money => unprocessable("value_refused", said).field("/money", "value_refused"),
             Refusal::EntityId => unprocessable("value_refused", said).field("/entity_id", "value_refused"),
+            Refusal::DpopKey => unprocessable("value_refused", said).field("/dpop_jkt", "value_refused"),
+            Refusal::DpopKeyRequired => unprocessable("value_refused", said).field("/dpop_jkt", "required"),
             Refusal::ExpiresIn => unprocessable("value_refused", said).field("/expires_in", "out_of_range"),
             Refusal::UnknownUser => Self::new(StatusCode::NOT_FOUND, "user_not_found", said),
             Refusal::UserDisabled => forbidden("user_disabled", said),

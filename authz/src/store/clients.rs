@@ -28,6 +28,7 @@ struct Row {
     allowed_origins: String,
     access_token_ttl_s: Option<i64>,
     legacy_assertion_audience: bool,
+    dpop_required: bool,
     created_at_s: i64,
 }
 row!(Row {
@@ -43,13 +44,14 @@ row!(Row {
     allowed_origins,
     access_token_ttl_s,
     legacy_assertion_audience,
+    dpop_required,
     created_at_s
 });
 
 macro_rules! columns {
     () => {
         "client_id, partner_id, alias, status, auth_method, secret_mac, scope, grant_types, profile,
-        allowed_origins, access_token_ttl_s, legacy_assertion_audience, created_at_s"
+        allowed_origins, access_token_ttl_s, legacy_assertion_audience, dpop_required, created_at_s"
     };
 }
 
@@ -70,6 +72,7 @@ impl Row {
                 allowed_origins: from_json(&self.allowed_origins, "client.allowed_origins")?,
                 access_token_ttl_s: self.access_token_ttl_s,
                 legacy_assertion_audience: self.legacy_assertion_audience,
+                dpop_required: self.dpop_required,
                 keys,
             },
         })
@@ -78,8 +81,9 @@ impl Row {
 
 const INSERT: &str =
     "INSERT INTO client (client_id, partner_id, alias, status, auth_method, secret_mac, scope,
-    grant_types, profile, allowed_origins, access_token_ttl_s, legacy_assertion_audience, created_at_s)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) ON CONFLICT DO NOTHING";
+    grant_types, profile, allowed_origins, access_token_ttl_s, legacy_assertion_audience, created_at_s,
+    dpop_required)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) ON CONFLICT DO NOTHING";
 
 /// Inserts the client with its keys; `false` when its id, or its alias within the partner, is taken.
 pub async fn insert_client(tx: &mut Tx, client: &Client) -> Result<bool, Fault> {
@@ -101,6 +105,7 @@ pub async fn insert_client(tx: &mut Tx, client: &Client) -> Result<bool, Fault> 
         .bind(settings.access_token_ttl_s)
         .bind(settings.legacy_assertion_audience)
         .bind(client.created_at.0)
+        .bind(settings.dpop_required)
         .execute(conn)
         .await
         .map(|done| done.rows_affected() == 1))
@@ -112,8 +117,8 @@ pub async fn insert_client(tx: &mut Tx, client: &Client) -> Result<bool, Fault> 
 }
 
 const UPDATE: &str = "UPDATE client SET status = $2, auth_method = $3, secret_mac = $4, scope = $5,
-    grant_types = $6, profile = $7, allowed_origins = $8, access_token_ttl_s = $9, legacy_assertion_audience = $10
-    WHERE client_id = $1";
+    grant_types = $6, profile = $7, allowed_origins = $8, access_token_ttl_s = $9, legacy_assertion_audience = $10,
+    dpop_required = $11 WHERE client_id = $1";
 
 /// Overwrites everything but id, partner and alias, keys included.
 pub async fn update_client(tx: &mut Tx, client: &Client) -> Result<(), Fault> {
@@ -132,6 +137,7 @@ pub async fn update_client(tx: &mut Tx, client: &Client) -> Result<(), Fault> {
         .bind(allowed_origins.as_str())
         .bind(settings.access_token_ttl_s)
         .bind(settings.legacy_assertion_audience)
+        .bind(settings.dpop_required)
         .execute(conn)
         .await
         .map(drop))

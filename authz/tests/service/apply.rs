@@ -14,7 +14,7 @@ use crate::{platform::platform_file, world::World};
 async fn applying_twice_changes_nothing() {
     for database in TestDatabase::both().await {
         let world = World::start(&database).await;
-        assert_eq!(world.applied.changes.len(), 18);
+        assert_eq!(world.applied.changes.len(), 19);
         assert!(world.applied.changes.iter().all(|change| change.created));
         assert!(world.applied.to_string().starts_with("+ partner platform\n"));
         let again = apply(&world.config, &world.platform, &platform_file()).await.unwrap();

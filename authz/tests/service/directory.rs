@@ -45,7 +45,7 @@ async fn a_snapshot_lists_partners_clients_and_users_that_are_not_active() {
         assert_eq!(reply.json["snapshot"], true);
         let entries = reply.json["entries"].as_array().unwrap();
         let of = |kind: &str| entries.iter().filter(|entry| entry["kind"] == kind).collect::<Vec<_>>();
-        assert_eq!((of("partner").len(), of("client").len(), of("subject").len()), (4, 14, 1));
+        assert_eq!((of("partner").len(), of("client").len(), of("subject").len()), (4, 15, 1));
         assert_eq!(of("subject")[0]["id"], carol);
         assert_eq!(of("subject")[0]["body"]["status"], "disabled");
         let pti = world.id("pti", "backend");

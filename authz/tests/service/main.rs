@@ -6,6 +6,7 @@ mod apply;
 mod assertions;
 mod directory;
 mod documents;
+mod dpop;
 mod management;
 mod matrix;
 mod platform;

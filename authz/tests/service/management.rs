@@ -57,7 +57,7 @@ async fn lists_come_in_pages_and_show_no_secret() {
     for database in TestDatabase::both().await {
         let world = World::start(&database).await;
         let admin = world.management_token("platform", "admin", ADMIN).await;
-        for (path, id, total) in [("/v1/clients", "client_id", 14), ("/v1/partners", "id", 4)] {
+        for (path, id, total) in [("/v1/clients", "client_id", 15), ("/v1/partners", "id", 4)] {
             let (mut seen, mut after) = (Vec::new(), String::new());
             loop {
                 let page = world.get(&admin, &format!("{path}?limit=3&after={after}")).await.json;

@@ -184,6 +184,7 @@ async fn a_signing_client_must_sign_its_management_calls() {
         method: "GET",
         path: "/v1/users/usr_1",
         authorization: Some(&authorization),
+        dpop: None,
         content_type: None,
         body: "",
     };

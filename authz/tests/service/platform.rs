@@ -62,6 +62,10 @@ pub(crate) fn platform_file() -> PlatformFile {
     signed.profile = Profile::HttpSig;
     let mut narrow = client("narrow", ClientSecretBasic, "transfers:execute user_tokens:write");
     narrow.signature_keys = vec![public(&signature_key())];
+    let mut bound =
+        client("bound", ClientSecretBasic, &format!("{MONEY} user_tokens:write users:read users:write"));
+    bound.signature_keys = vec![public(&signature_key())];
+    bound.dpop_required = true;
     acme.clients = vec![
         client("backend", ClientSecretBasic, &format!("{MONEY} users:read users:write")),
         client("post", ClientSecretPost, MONEY),
@@ -72,6 +76,7 @@ pub(crate) fn platform_file() -> PlatformFile {
         issuer,
         signed,
         narrow,
+        bound,
     ];
     let mut beta = PartnerFile::new("beta");
     beta.clients = vec![client(

@@ -215,6 +215,7 @@ async fn a_signing_client_must_sign_its_token_requests_too() {
             method: "POST",
             path: "/oauth2/token",
             authorization: Some(&authorization),
+            dpop: None,
             content_type: Some("application/x-www-form-urlencoded"),
             body,
         };

@@ -91,7 +91,8 @@ async fn each_unacceptable_ask_is_refused_with_its_own_code() {
     world.post(&users, &format!("/v1/users/{bob}/disable"), &json!({})).await;
     let funding = |user: &str| format!("{DOOR}/users/{user}/wallets/fiat/w-1/funding");
     let cases: Vec<(Value, u16, &str)> = vec![
-        (json!({"dpop_jkt": "abc"}), 400, "not_supported"),
+        (json!({"dpop_jkt": "abc"}), 422, "value_refused"),
+        (json!({"dpop_jkt": 1}), 400, "wrong_type"),
         (json!({"external_id": null}), 400, "malformed_request"),
         (json!({"sub": "usr_1"}), 400, "malformed_request"),
         (json!({"colour": "green"}), 400, "unknown_field"),
@@ -158,6 +159,7 @@ async fn the_request_must_be_signed_by_the_client_itself() {
             method: "POST",
             path,
             authorization: Some(&authorization),
+            dpop: None,
             content_type: Some("application/json"),
             body: &text,
         };

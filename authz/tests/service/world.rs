@@ -93,6 +93,16 @@ impl World {
     /// A node on this database with random bytes of its own: one more beside others, or a restarted one. `issuer` is
     /// the first node's when it is not the first.
     pub(crate) async fn node(database: &TestDatabase, seed: u64, issuer: Option<&str>) -> Self {
+        Self::tuned_node(database, seed, issuer, |_| ()).await
+    }
+
+    /// The same with other settings.
+    pub(crate) async fn tuned_node(
+        database: &TestDatabase,
+        seed: u64,
+        issuer: Option<&str>,
+        tune: fn(&mut Config),
+    ) -> Self {
         drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
         let (public, ops) = (bind().await, bind().await);
         let base = format!("http://{}", public.local_addr().unwrap());
@@ -108,6 +118,7 @@ impl World {
         );
         config.public_origins = vec![base.parse().unwrap()];
         config.operation_origins = vec![DOOR.parse().unwrap()];
+        tune(&mut config);
         let applied = authz::apply::apply(&config, &platform, &platform_file()).await.unwrap();
         let shutdown = Shutdown::new();
         let listeners = Listeners { public: vec![public], ops: vec![ops], ..Listeners::default() };
@@ -195,6 +206,9 @@ impl World {
         if let Some(value) = request.authorization {
             headers.insert("authorization", value.parse().unwrap());
         }
+        if let Some(value) = request.dpop {
+            headers.insert("dpop", value.parse().unwrap());
+        }
         if let Some(value) = request.content_type {
             headers.insert("content-type", value.parse().unwrap());
         }
@@ -226,6 +240,7 @@ impl World {
             method: "POST",
             path,
             authorization: Some(&authorization),
+            dpop: None,
             content_type: Some("application/json"),
             body: &body,
         };
@@ -312,6 +327,7 @@ pub(crate) struct ToSign<'a> {
     pub(crate) method: &'a str,
     pub(crate) path: &'a str,
     pub(crate) authorization: Option<&'a str>,
+    pub(crate) dpop: Option<&'a str>,
     pub(crate) content_type: Option<&'a str>,
     pub(crate) body: &'a str,
 }

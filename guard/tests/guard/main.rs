@@ -7,6 +7,7 @@ mod carriers;
 mod cors;
 mod jwks;
 mod operations;
+mod proofs;
 mod signatures;
 mod tokens;
 mod world;

@@ -70,7 +70,8 @@ async fn claims_of_the_wrong_value_or_type_are_refused() {
         ("token_kind", Value::Null),
         ("sub", json!("usr_a")),
         ("scope", json!(["things:read"])),
-        ("cnf", json!({"jkt": "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"})),
+        ("cnf", json!({"x5t#S256": "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"})),
+        ("cnf", json!({"jkt": 1})),
     ];
     for (name, value) in cases {
         let token = world.forge("at+jwt", |claims| {

@@ -15,10 +15,12 @@ use guard::cors::CorsLayer;
 use guard::jwks::{KeyCache, KeySource, KeysUnavailable};
 use guard::standing::ReplayUnavailable;
 use guard::{
-    Caller, ClientStanding, Facts, Guard, Presented, Refusal, ReplayMemory, Requirements, Settings, Setup,
-    Standing,
+    Caller, ClientStanding, Dpop, Facts, Guard, Presented, Refusal, ReplayMemory, Requirements, Settings,
+    Setup, Standing,
 };
 use http::{HeaderMap, StatusCode, request::Parts};
+use keys::dpop::Nonces;
+use keys::seal::{MasterKey, MasterKeys};
 use keys::token::{AccessToken, OperationGrant, Scope, TokenKind};
 use keys::{SigningKey, UnixSeconds, jws};
 use serde_json::{Map, Value, json};
@@ -198,6 +200,7 @@ fn document() -> Value {
 fn facts(parts: &Parts) -> Option<Facts> {
     let Buffered(body) = parts.extensions.get::<Buffered>()?.clone();
     Some(Facts {
+        scheme: "https".into(),
         authority: "rs.example".into(),
         path: parts.uri.path().into(),
         query: parts.uri.query().map(Into::into),
@@ -251,6 +254,7 @@ impl World {
             keys: Arc::clone(&keys),
             standing: directory.clone(),
             replay: memory.clone(),
+            dpop: Dpop::new(Nonces::new(&MasterKeys::new(MasterKey::new([9; 32]), Vec::new())), false),
             now: Arc::new(move || UnixSeconds(time.load(Ordering::SeqCst))),
             facts,
             render,

@@ -27,8 +27,8 @@ const JWKS_DEADLINE: Duration = Duration::from_secs(3);
 pub(crate) fn facts(parts: &Parts) -> Option<Facts> {
     let target = TargetUri::of(&parts.extensions)?;
     let RawBody(body) = RawBody::of(&parts.extensions)?;
-    let authority = target.origin.authority().to_owned();
-    Some(Facts { authority, path: target.path, query: target.query, body })
+    let (scheme, authority) = (target.origin.scheme().to_owned(), target.origin.authority().to_owned());
+    Some(Facts { scheme, authority, path: target.path, query: target.query, body })
 }
 
 /// A refusal of the guard as problem details, or in its dialect's shape.
@@ -93,15 +93,15 @@ impl ReplayMemory for NonceMemory {
     fn remember(
         &self,
         kind: &'static str,
-        client_id: String,
+        owner: String,
         value: String,
         expires_at: UnixSeconds,
     ) -> BoxFuture<'static, Result<bool, ReplayUnavailable>> {
         let db = self.db.clone();
         Box::pin(async move {
             let remembered = db.write(move |tx| {
-                let (client_id, value) = (client_id.clone(), value.clone());
-                Box::pin(async move { remember_once(tx, kind, &client_id, &value, expires_at).await })
+                let (owner, value) = (owner.clone(), value.clone());
+                Box::pin(async move { remember_once(tx, kind, &owner, &value, expires_at).await })
             });
             remembered.await.map_err(|fault| {
                 tracing::error!(%fault, "a nonce could not be remembered");

@@ -19,9 +19,10 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use chassis::http::{HttpOptions, Problem, layered};
 use guard::cors::CorsLayer;
-use guard::{Guard, Requirements, Settings, Setup};
+use guard::{Dpop, Guard, Requirements, Settings, Setup};
 use http::StatusCode;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use keys::dpop::Nonces;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{ComponentsBuilder, InfoBuilder, OpenApi, OpenApiBuilder, SecurityRequirement};
 use utoipa_axum::router::OpenApiRouter;
@@ -95,6 +96,7 @@ fn guard(app: &App, requirements: Requirements) -> Guard {
         keys: Arc::clone(&app.issuer_keys),
         standing: Arc::new(app.directory.clone()),
         replay: Arc::new(NonceMemory::new(app.db.clone())),
+        dpop: Dpop::new(Nonces::new(&app.master), app.config.dpop_nonce_required),
         now: Arc::new(move || clock.now()),
         facts,
         render,
@@ -105,7 +107,9 @@ fn about() -> OpenApi {
     let bearer = HttpBuilder::new()
         .scheme(HttpAuthScheme::Bearer)
         .bearer_format("JWT")
-        .description(Some("An access token of the authorization server (RFC 6750, RFC 9068)."))
+        .description(Some("An access token of the authorization server (RFC 6750, RFC 9068). One that is bound to a key travels as \
+             `Authorization: DPoP`, with a proof by that key in the header `DPoP` (RFC 9449); for reads the proof \
+             carries the nonce of the last `DPoP-Nonce`."))
         .build();
     OpenApiBuilder::new()
         .info(

@@ -159,6 +159,7 @@ pub(super) fn api_config(place: &Place<'_>, clients: &[Client], options: &Option
         },
         idempotency_key_ttl_s: IDEMPOTENCY_KEY_TTL_S_DEFAULT,
         webhook_networks: Vec::new(),
+        dpop_nonce_required: false,
         gateway,
         monitoring: options.monitoring.clone(),
     }
