@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use crate::world::call::with_status;
 use crate::world::World;
+use crate::world::call::with_status;
 
 flows! {
     async fn money_routes_want_exactly_one_key(world: &mut World) {

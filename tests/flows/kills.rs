@@ -13,6 +13,8 @@ async fn completes(world: &World, call: &Call) -> Reply {
     assert!(matches!(answer.status, 201 | 202), "{}", answer.text);
     let path = format!("/v1/fiat-ins/{}", answer.body["id"].as_str().expect("an id"));
     let done = || async {
+        // The time of another look at the gateway comes.
+        world.clock.advance(1);
         let order = world.get_as("ta/backend", &path).await;
         (order["state"] == "completed").then_some(())
     };

@@ -26,7 +26,6 @@ mod tokens;
 use std::sync::Arc;
 use std::time::Duration;
 
-use authz::Applied;
 use chassis::db::Engine;
 use chassis::testing::TestDatabase;
 use chassis::{FixedClock, Platform, SeededEntropy};
@@ -35,7 +34,7 @@ use resource_api::sandbox::{Sandbox, SandboxOptions};
 use tokio::sync::OnceCell;
 
 pub(crate) use self::call::{Call, Reply};
-pub(crate) use self::clients::{Client, SHOP};
+pub(crate) use self::clients::Client;
 pub(crate) use self::money::{PII_CANARIES, personal_data};
 pub(crate) use self::nodes::{ApiNode, Authz, Socket};
 pub(crate) use self::people::Customer;
@@ -126,7 +125,7 @@ pub(crate) struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { gateway_deadline_ms: 300, monitoring: resource_api::monitoring::MonitoringConfig::default() }
+        Self { gateway_deadline_ms: 1_000, monitoring: resource_api::monitoring::MonitoringConfig::default() }
     }
 }
 
@@ -135,7 +134,6 @@ pub(crate) struct World {
     pub(crate) clock: Arc<FixedClock>,
     pub(crate) platform: Platform,
     pub(crate) databases: Databases,
-    pub(crate) options: Options,
     /// `iss`, and where the authorization server listens.
     pub(crate) issuer: String,
     /// The payments API's base URL.
@@ -146,12 +144,11 @@ pub(crate) struct World {
     pub(crate) api: ApiNode,
     door_node: nodes::Task,
     pub(crate) sandbox: Sandbox,
-    gateway_url: String,
     gateway_node: nodes::Task,
-    pub(crate) applied: Applied,
     pub(crate) clients: Vec<Client>,
     http: reqwest::Client,
     signing_key: OnceCell<SigningKey>,
+    tokens: tokens::Tokens,
 }
 
 impl World {
@@ -176,7 +173,7 @@ impl World {
         let sockets = [Socket::bind(), Socket::bind(), Socket::bind()];
         let [issuer, resource, door] = [0, 1, 2].map(|index: usize| sockets[index].origin());
         let [authz_socket, api_socket, door_socket] = sockets;
-        let (authz_config, clients, applied) =
+        let (authz_config, clients) =
             clients::apply(&databases, &platform, [&issuer, &resource, &door]).await;
         let sandbox = Sandbox::new(&SandboxOptions {
             silence_ms: options.gateway_deadline_ms + 200,
@@ -200,7 +197,6 @@ impl World {
             clock,
             platform,
             databases,
-            options,
             issuer,
             resource,
             door,
@@ -208,12 +204,11 @@ impl World {
             api,
             door_node,
             sandbox,
-            gateway_url,
             gateway_node,
-            applied,
             clients,
             http,
             signing_key: OnceCell::new(),
+            tokens: tokens::Tokens::default(),
         };
         world.api.ready().await;
         world
@@ -229,10 +224,14 @@ impl World {
         self.platform.new_id(prefix)
     }
 
-    /// Verifies the books and ends every task.
+    /// Verifies the books, ends every task, and verifies the audit of both services (INV7).
     pub(crate) async fn end(self) {
         self.assert_books().await;
         self.end_services().await;
+        for (service, db) in [("authz", self.authz.running.db()), ("resource-api", &self.api.app.db)] {
+            let report = chassis::audit::verify(db).await.expect("the audit is read");
+            assert!(report.is_sound(), "{service}: {report}");
+        }
     }
 
     /// Ends every task.

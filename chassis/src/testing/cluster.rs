@@ -10,12 +10,12 @@ use std::sync::OnceLock;
 
 use crate::db::DatabaseUrl;
 
-/// `$1` is the directory of the binaries. Prints the socket's directory once the server answers, then waits
+/// `$1` is the directory of the binaries, `$2` that of the cluster's own directory. Prints the socket's directory once the server answers, then waits
 /// for the end of its standard input.
 const WATCHER: &str = r#"
 set -u
 trap '' HUP INT TERM
-dir=$(mktemp -d /tmp/countersign-pg.XXXXXX) || exit 1
+dir=$(mktemp -d "$2/countersign-pg.XXXXXX") || exit 1
 cd "$dir"
 "$1/initdb" -D "$dir/data" -U countersign -A trust -E UTF8 --locale=C -N >"$dir/log" 2>&1 || {
     cat "$dir/log" >&2; rm -rf "$dir"; exit 1; }
@@ -60,6 +60,7 @@ fn start() -> Cluster {
     let mut watcher = as_unprivileged_user("sh")
         .args(["-c", WATCHER, "countersign-pg-watcher"])
         .arg(binaries())
+        .arg(super::quick_directory())
         .current_dir("/")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

@@ -13,8 +13,10 @@
 
 mod cluster;
 
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor};
 use tempfile::TempDir;
@@ -23,6 +25,9 @@ use crate::clock::FixedClock;
 use crate::db::{DatabaseUrl, Db, DbOptions, Engine, Migration};
 use crate::entropy::{SeededEntropy, SystemEntropy, bytes};
 use crate::platform::Platform;
+
+/// Free memory that makes it the place of databases, KiB: a whole test run leaves some hundred databases behind.
+const MEMORY_KIB_MIN: u64 = 6 * 1024 * 1024;
 
 /// An empty database of its own for one test.
 #[derive(Debug)]
@@ -49,7 +54,8 @@ enum Place {
 impl TestDatabase {
     /// An SQLite file in a directory that is removed in the end.
     pub fn sqlite() -> Self {
-        let directory = TempDir::with_prefix("countersign-test-").expect("a temporary directory");
+        let directory = TempDir::with_prefix_in("countersign-test-", quick_directory());
+        let directory = directory.expect("a temporary directory");
         let url = DatabaseUrl::sqlite(&directory.path().join("test.db"));
         Self { url, place: Place::Directory { _kept: directory } }
     }
@@ -125,6 +131,26 @@ pub fn platform() -> (Platform, Arc<FixedClock>) {
     let clock = Arc::new(FixedClock::at(1_767_225_600));
     let entropy = Arc::new(SeededEntropy::new(1));
     (Platform { clock: clock.clone(), entropy, development: true }, clock)
+}
+
+/// Where databases of tests live: in memory where there is plenty of it, because creating a database means creating
+/// hundreds of files; else where temporary files do.
+fn quick_directory() -> &'static Path {
+    static DIRECTORY: OnceLock<PathBuf> = OnceLock::new();
+    DIRECTORY.get_or_init(|| {
+        let memory = PathBuf::from("/dev/shm");
+        if free_kib(&memory).is_some_and(|free| free >= MEMORY_KIB_MIN) {
+            memory
+        } else {
+            std::env::temp_dir()
+        }
+    })
+}
+
+/// Free space of the file system that a directory is on.
+fn free_kib(directory: &Path) -> Option<u64> {
+    let output = Command::new("df").args(["-k", "--output=avail"]).arg(directory).output().ok()?;
+    String::from_utf8(output.stdout).ok()?.lines().last()?.trim().parse().ok()
 }
 
 fn database_name() -> String {

@@ -10,6 +10,9 @@ use url::Url;
 
 use super::{Client, World};
 
+/// How often a racing call is sent again while the answer is "try again".
+const INSISTENCE: usize = 3;
+
 /// A request. Header methods replace, so that a test can spoil what was set before.
 #[derive(Clone, Debug)]
 pub(crate) struct Call {
@@ -212,9 +215,21 @@ impl World {
 }
 
 impl World {
-    /// Sends all of them at once; the replies in the order of the calls.
+    /// Sends all of them at once; the replies in the order of the calls. What is answered "try again" (a lock that took
+    /// too long on a busy machine) is sent again unchanged, as a client would.
     pub(crate) async fn race(&self, calls: Vec<Call>) -> Vec<Reply> {
-        futures_util::future::join_all(calls.into_iter().map(|call| self.send(call))).await
+        futures_util::future::join_all(calls.into_iter().map(|call| self.insist(call))).await
+    }
+
+    async fn insist(&self, call: Call) -> Reply {
+        for _ in 0..INSISTENCE {
+            let reply = self.send(call.clone()).await;
+            if reply.status != 503 {
+                return reply;
+            }
+            tokio::time::sleep(super::PAUSE).await;
+        }
+        self.send(call).await
     }
 }
 

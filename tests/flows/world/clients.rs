@@ -15,7 +15,7 @@ use serde_json::Value;
 use super::{Databases, World};
 
 /// The origin of a shop whose browsers may call the payments API.
-pub(crate) const SHOP: &str = "http://shop.test";
+const SHOP: &str = "http://shop.test";
 
 /// The secrets that seal private keys.
 pub(super) const AUTHZ_MASTER: [u8; 32] = [7; 32];
@@ -32,7 +32,6 @@ const SECOND_PERSON: &[&str] = &[":decide", ":approve", ":adjust", ":sign"];
 pub(crate) struct Client {
     /// `partner/alias`.
     pub(crate) name: String,
-    pub(crate) partner: String,
     pub(crate) partner_id: String,
     pub(crate) client_id: String,
     pub(crate) secret: Option<String>,
@@ -180,7 +179,7 @@ pub(super) async fn apply(
     databases: &Databases,
     platform: &Platform,
     [issuer, resource, door]: [&str; 3],
-) -> (Config, Vec<Client>, Applied) {
+) -> (Config, Vec<Client>) {
     let origin = |text: &str| text.parse().expect("an origin");
     let mut config = Config::new(
         origin(issuer),
@@ -194,7 +193,7 @@ pub(super) async fn apply(
     let applied =
         apply_file(&config, platform, &platform_file(&rows)).await.expect("the platform file applies");
     let clients = rows.into_iter().map(|row| client(row, &applied)).collect();
-    (config, clients, applied)
+    (config, clients)
 }
 
 fn client(row: Row, applied: &Applied) -> Client {
@@ -203,7 +202,6 @@ fn client(row: Row, applied: &Applied) -> Client {
     let made = applied.client(row.partner, row.alias).expect("an applied client");
     Client {
         name: format!("{}/{}", row.partner, row.alias),
-        partner: row.partner.to_owned(),
         partner_id: partner.id.clone(),
         client_id: made.id.clone(),
         secret: made.secret.as_ref().map(|secret| secret.expose_secret().to_owned()),

@@ -17,7 +17,7 @@ pub(crate) const PII_CANARIES: &[&str] = &[
     "+4915299887766",
     "Rotkehlchenpfad 77",
     "Vogelsangen",
-    "99817",
+    "QZ-99817",
 ];
 
 /// What a customer types into the partner's form.

@@ -16,7 +16,8 @@ impl World {
     pub(crate) async fn mortal_api(&self) -> Mortal {
         self.api.stop().await;
         let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
-        let (config, platform, socket) = (self.api.config.clone(), self.platform.clone(), self.api.socket.again());
+        let (config, platform, socket) =
+            (self.api.config.clone(), self.platform.clone(), self.api.socket.again());
         let started = runtime.spawn(async move { ApiNode::start(config, socket, &platform).await });
         let node = started.await.expect("the payments API starts");
         node.ready().await;

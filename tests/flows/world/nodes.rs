@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::Router;
 use chassis::Platform;
-use chassis::http::{HttpOptions, ServeOptions, layered, serve};
+use chassis::http::{HttpOptions, ListenerConfig, ServeOptions, layered, serve};
 use chassis::shutdown::Shutdown;
 use chassis::testing::TestDatabase;
 use guard::Standing;
@@ -65,8 +65,7 @@ impl Task {
 
 /// A running authorization server.
 pub(crate) struct Authz {
-    pub(crate) running: authz::Running,
-    pub(crate) config: authz::Config,
+    pub(super) running: authz::Running,
     pub(crate) ops: SocketAddr,
     pub(super) task: Task,
     /// Dropped when it is to be unreachable.
@@ -81,9 +80,9 @@ impl Authz {
             ops: vec![ops.listener()],
             ops_routes: Router::new(),
         };
-        let running = authz::start(config.clone(), listeners, platform.clone(), shutdown.clone()).await;
+        let running = authz::start(config, listeners, platform.clone(), shutdown.clone()).await;
         let running = running.expect("the authorization server starts");
-        Self { running, config, ops: ops.address(), task: Task(shutdown), socket: Some(socket) }
+        Self { running, ops: ops.address(), task: Task(shutdown), socket: Some(socket) }
     }
 }
 
@@ -157,6 +156,7 @@ pub(super) fn api_config(place: &Place<'_>, clients: &[Client], options: &Option
             private_jwk: Some(SecretString::from(jwk.to_string())),
             private_jwk_file: None,
         },
+        listener: ListenerConfig::default(),
         idempotency_key_ttl_s: IDEMPOTENCY_KEY_TTL_S_DEFAULT,
         webhook_networks: Vec::new(),
         dpop_nonce_required: false,
