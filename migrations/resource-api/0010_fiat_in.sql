@@ -28,3 +28,4 @@ CREATE TABLE fiat_in (
 CREATE UNIQUE INDEX fiat_in_client_reference ON fiat_in (partner_id, client_reference);
 CREATE INDEX fiat_in_newest ON fiat_in (partner_id, fiat_in_id);
 CREATE INDEX fiat_in_of_customer ON fiat_in (partner_id, customer_id, created_at_s);
+CREATE INDEX fiat_in_of_token ON fiat_in (partner_id, token_jti);

@@ -19,6 +19,7 @@ use crate::crypto::vault::Vault;
 use crate::directory::Directory;
 use crate::gateway::PaymentGateway;
 use crate::monitoring::MonitoringConfig;
+use crate::operations::fiat_ins::Settlements;
 
 /// A cheap handle on [`Parts`]; the axum state of every route.
 #[derive(Clone)]
@@ -58,6 +59,8 @@ pub struct Parts {
     pub gateway: Arc<dyn PaymentGateway>,
     /// What monitoring compares with.
     pub limits: Arc<MonitoringConfig>,
+    /// Transaction C of fiat-ins, as a batch command.
+    pub settlements: Settlements,
     /// The key of status tokens.
     pub status_token_key: MacKey,
 }

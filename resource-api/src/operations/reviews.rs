@@ -5,7 +5,7 @@
 //! reviewer says.
 
 use chassis::claim::StoredAnswer;
-use chassis::outbox::insert_events;
+use chassis::outbox::insert_events_by;
 use chassis::{Fault, Outcome as Ending, Tx, while_doing};
 use serde_json::{Value, json};
 
@@ -156,13 +156,13 @@ async fn accept(
     }
     let order = step(tx, drawn, order, (FiatInState::Processing, None)).await?;
     let order = charge_reviewed(tx, app, order, (&drawn.charge_id, &source)).await?;
-    insert_events(tx, &judged_events(&order, &drawn.events)).await?;
+    insert_events_by(tx, &drawn.attempt.actor(), &judged_events(&order, &drawn.events)).await?;
     Ok((order, true))
 }
 
 async fn refuse(tx: &mut Tx, drawn: &Drawn, order: FiatIn, reason: &str) -> Result<FiatIn, Fault> {
     let order = step(tx, drawn, order, (FiatInState::Refused, Some(reason))).await?;
-    insert_events(tx, &moved(&order, &drawn.events)).await?;
+    insert_events_by(tx, &drawn.attempt.actor(), &moved(&order, &drawn.events)).await?;
     Ok(order)
 }
 

@@ -1,5 +1,6 @@
 //! Webhook endpoints, where a partner wants its events, and sending one again.
 
+use chassis::audit::{NewAudit, insert_audit};
 use chassis::claim::StoredAnswer;
 use chassis::outbox::{Endpoint, EndpointRefused, insert_endpoint, redeliver};
 use serde_json::{Value, json};
@@ -37,10 +38,14 @@ pub async fn register(
             }
         })?;
     let id = prepared.endpoint.endpoint_id.clone();
+    let audit =
+        NewAudit::change(&app.platform, attempt.actor(), &partner_id, "webhook_endpoint.created", &id);
+    let audit = audit.with(json!({ "event_kinds": prepared.endpoint.event_kinds }));
     once(app, attempt, id, Bound::default(), move |tx| {
-        let prepared = prepared.clone();
+        let (prepared, audit) = (prepared.clone(), audit.clone());
         Box::pin(async move {
             insert_endpoint(tx, &prepared).await?;
+            insert_audit(tx, &[audit]).await?;
             Ok(Ok(StoredAnswer { status: 201, body: view(&prepared.endpoint).to_string() }))
         })
     })
@@ -57,12 +62,14 @@ pub async fn send_event_again(
     event_id: String,
 ) -> Result<StoredAnswer, Failure> {
     let (partner_id, now, id) = (attempt.caller().partner_id.clone(), attempt.now(), event_id.clone());
+    let audit = NewAudit::change(&app.platform, attempt.actor(), &partner_id, "event.redelivered", &id);
     let answer = once(app, attempt, id, Bound::default(), move |tx| {
-        let (partner_id, event_id) = (partner_id.clone(), event_id.clone());
+        let (partner_id, event_id, audit) = (partner_id.clone(), event_id.clone(), audit.clone());
         Box::pin(async move {
             let Some(count) = redeliver(tx, &partner_id, &event_id, now).await? else {
                 return Ok(Err(Refusal::not_found("event")));
             };
+            insert_audit(tx, &[audit.with(json!({ "deliveries": count }))]).await?;
             let body = json!({ "event_id": event_id, "deliveries": count }).to_string();
             Ok(Ok(StoredAnswer { status: 202, body }))
         })

@@ -5,6 +5,7 @@ use chassis::sqlx;
 use chassis::{Fault, Tx, on, row, while_doing};
 use keys::UnixSeconds;
 
+use super::rows::{many, placeholders};
 use crate::domain::fiat_in::ChargeState;
 
 /// A charge to be written.
@@ -152,39 +153,49 @@ pub async fn list_due_orders(tx: &mut Tx, now_ms: i64, limit: i64) -> Result<Vec
 }
 
 /// The definite end of a charge.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Copy)]
 pub struct Settlement<'a> {
+    /// Which charge.
+    pub charge_id: &'a str,
     /// The gateway's own id.
     pub provider_ref: Option<&'a str>,
     /// Code and category of a decline; `None`: captured.
     pub decline: Option<(&'a str, &'a str)>,
+    /// When.
+    pub now: UnixSeconds,
 }
 
-const SETTLE: &str =
-    "UPDATE charge SET state = $2, provider_ref = $3, decline_code = $4, decline_category = $5,
-        settled_at_s = $6, lease_holder = NULL
-    WHERE charge_id = $1 AND state NOT IN ('captured', 'declined')";
+const SETTLE: &str = "WITH settled (id, state, provider_ref, code, category, now_s) AS (VALUES";
 
-/// Writes the definite end of a charge, once. `false`: it had one already, and that one stays.
-pub async fn settle_charge(
-    tx: &mut Tx,
-    charge_id: &str,
-    end: &Settlement<'_>,
-    now: UnixSeconds,
-) -> Result<bool, Fault> {
-    let state = if end.decline.is_some() { ChargeState::Declined } else { ChargeState::Captured };
-    let done = on!(tx, conn => sqlx::query(SETTLE)
-        .bind(charge_id)
-        .bind(state.as_str())
-        .bind(end.provider_ref)
-        .bind(end.decline.map(|(code, _)| code))
-        .bind(end.decline.map(|(_, category)| category))
-        .bind(now.0)
-        .execute(conn)
-        .await
-        .map(|done| done.rows_affected()))
-    .map_err(while_doing("settle charge"))?;
-    Ok(done == 1)
+const SETTLE_SET: &str = ")
+    UPDATE charge SET state = settled.state, provider_ref = settled.provider_ref, decline_code = settled.code,
+        decline_category = settled.category, settled_at_s = settled.now_s, lease_holder = NULL
+    FROM settled WHERE charge.charge_id = settled.id AND charge.state NOT IN ('captured', 'declined')
+    RETURNING charge_id";
+
+/// Writes the definite ends of charges in one statement, each once; returns those it wrote. A charge that had an
+/// end already keeps it. No charge may be named twice.
+pub async fn settle_charges(tx: &mut Tx, settlements: &[Settlement<'_>]) -> Result<Vec<String>, Fault> {
+    if settlements.is_empty() {
+        return Ok(Vec::new());
+    }
+    let values = placeholders(1, settlements.len(), 6);
+    let rows: Vec<(String,)> = on!(tx, conn => {
+        let mut query = sqlx::query_as(many(SETTLE, &values, SETTLE_SET));
+        for end in settlements {
+            let state = if end.decline.is_some() { ChargeState::Declined } else { ChargeState::Captured };
+            query = query
+                .bind(end.charge_id)
+                .bind(state.as_str())
+                .bind(end.provider_ref)
+                .bind(end.decline.map(|(code, _)| code))
+                .bind(end.decline.map(|(_, category)| category))
+                .bind(end.now.0);
+        }
+        query.fetch_all(conn).await
+    })
+    .map_err(while_doing("settle charges"))?;
+    Ok(rows.into_iter().map(|(id,)| id).collect())
 }
 
 const PARK: &str = "UPDATE charge SET state = $3, due_at_ms = $4, lease_holder = NULL

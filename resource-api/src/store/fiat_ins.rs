@@ -4,6 +4,7 @@ use chassis::sqlx;
 use chassis::{Fault, Tx, on, row, while_doing};
 use keys::UnixSeconds;
 
+use super::rows::{Listing, many, placeholders};
 use crate::domain::fiat_in::{ChargeView, FiatIn, FiatInState, Origin};
 use crate::domain::money::Money;
 use crate::monitoring::Outcome;
@@ -225,13 +226,7 @@ pub struct FiatInFilter {
     pub token_jti: Option<String>,
 }
 
-const LIST: &str = select!(
-    "WHERE f.partner_id = $1
-        AND ($2 = '' OR f.fiat_in_id < $2)
-        AND ($3 = '' OR c.sub = $3)
-        AND ($4 = '' OR f.token_jti = $4)
-    ORDER BY f.fiat_in_id DESC LIMIT $5"
-);
+const LIST: &str = select!("");
 
 /// Orders of a partner, newest first, at most `limit`, after the id `after` (empty: from the newest).
 pub async fn list_fiat_ins(
@@ -241,14 +236,17 @@ pub async fn list_fiat_ins(
     after: &str,
     limit: i64,
 ) -> Result<Vec<FiatIn>, Fault> {
-    let rows: Vec<Row> = on!(tx, conn => sqlx::query_as(LIST)
-        .bind(partner_id)
-        .bind(after)
-        .bind(filter.sub.as_deref().unwrap_or_default())
-        .bind(filter.token_jti.as_deref().unwrap_or_default())
-        .bind(limit)
-        .fetch_all(conn)
-        .await)
+    let (sql, texts) = Listing::new(LIST, "f.partner_id =", partner_id)
+        .and("c.sub =", filter.sub.as_deref())
+        .and("f.token_jti =", filter.token_jti.as_deref())
+        .newest_first("f.fiat_in_id", "f.fiat_in_id <", after);
+    let rows: Vec<Row> = on!(tx, conn => {
+        let mut query = sqlx::query_as(sql);
+        for text in &texts {
+            query = query.bind(text);
+        }
+        query.bind(limit).fetch_all(conn).await
+    })
     .map_err(while_doing("list fiat-ins"))?;
     rows.into_iter().map(TryInto::try_into).collect()
 }
@@ -288,6 +286,43 @@ pub async fn move_fiat_in(tx: &mut Tx, step: &Move<'_>) -> Result<Option<String>
         .await)
     .map_err(while_doing("move fiat-in to its next state"))?;
     Ok(moved.map(|(claim,)| claim))
+}
+
+/// How an order ended whose charge did.
+#[derive(Debug, Clone, Copy)]
+pub struct Ending<'a> {
+    /// Which order.
+    pub fiat_in_id: &'a str,
+    /// `completed` or `failed`.
+    pub state: FiatInState,
+    /// Why, as a public code.
+    pub reason: Option<&'a str>,
+    /// When.
+    pub now: UnixSeconds,
+}
+
+const END: &str = "WITH ended (id, state, reason, now_s) AS (VALUES";
+
+const END_SET: &str = ")
+    UPDATE fiat_in SET state = ended.state, state_reason = ended.reason, updated_at_s = ended.now_s,
+        version = version + 1
+    FROM ended WHERE fiat_in.fiat_in_id = ended.id AND fiat_in.state = 'processing'
+    RETURNING fiat_in_id, claim";
+
+/// Ends orders that are processing, in one statement; returns those that were, with where their answer is kept.
+pub async fn end_fiat_ins(tx: &mut Tx, endings: &[Ending<'_>]) -> Result<Vec<(String, String)>, Fault> {
+    if endings.is_empty() {
+        return Ok(Vec::new());
+    }
+    let values = placeholders(1, endings.len(), 4);
+    on!(tx, conn => {
+        let mut query = sqlx::query_as(many(END, &values, END_SET));
+        for ending in endings {
+            query = query.bind(ending.fiat_in_id).bind(ending.state.as_str()).bind(ending.reason).bind(ending.now.0);
+        }
+        query.fetch_all(conn).await
+    })
+    .map_err(while_doing("end fiat-ins"))
 }
 
 const CLAIM: &str = "SELECT claim FROM fiat_in WHERE fiat_in_id = $1";

@@ -4,6 +4,7 @@ use chassis::sqlx;
 use chassis::{Fault, Tx, on, row, while_doing};
 use keys::UnixSeconds;
 
+use super::rows::Listing;
 use crate::domain::fiat_in::ReviewState;
 
 /// A review as stored.
@@ -82,9 +83,7 @@ pub async fn find_review(tx: &mut Tx, partner_id: &str, review_id: &str) -> Resu
 const LIST: &str =
     "SELECT review_id, partner_id, fiat_in_id, ordered_by, state, reason_codes, source_token, decided_by,
         decision_note, created_at_s, decided_at_s
-    FROM review
-    WHERE partner_id = $1 AND ($2 = '' OR review_id < $2) AND ($3 = '' OR state = $3)
-    ORDER BY review_id DESC LIMIT $4";
+    FROM review";
 
 /// Reviews of a partner, newest first, at most `limit`, after the id `after` (empty: from the newest).
 pub async fn list_reviews(
@@ -94,13 +93,16 @@ pub async fn list_reviews(
     after: &str,
     limit: i64,
 ) -> Result<Vec<Review>, Fault> {
-    on!(tx, conn => sqlx::query_as(LIST)
-        .bind(partner_id)
-        .bind(after)
-        .bind(state.map_or("", ReviewState::as_str))
-        .bind(limit)
-        .fetch_all(conn)
-        .await)
+    let (sql, texts) = Listing::new(LIST, "partner_id =", partner_id)
+        .and("state =", state.map(ReviewState::as_str))
+        .newest_first("review_id", "review_id <", after);
+    on!(tx, conn => {
+        let mut query = sqlx::query_as(sql);
+        for text in &texts {
+            query = query.bind(text);
+        }
+        query.bind(limit).fetch_all(conn).await
+    })
     .map_err(while_doing("list reviews"))
 }
 

@@ -4,7 +4,7 @@ use chassis::claim::StoredAnswer;
 use chassis::{Fault, while_doing};
 use keys::token::Money;
 
-use super::settle::{Verdict, settle};
+use super::settle::Verdict;
 use crate::app::App;
 use crate::domain::fiat_in::{ChargeState, FiatIn};
 use crate::gateway::{Answer, ChargeAsk, Found};
@@ -54,13 +54,7 @@ pub(crate) async fn execute(app: &App, order: FiatIn, take: Take) -> Result<Opti
         events,
         now: app.platform.now(),
     };
-    let told = app
-        .db
-        .write(move |tx| {
-            let verdict = verdict.clone();
-            Box::pin(async move { settle(tx, &verdict).await })
-        })
-        .await?;
+    let told = app.settlements.submit(verdict).await?;
     app.outbox.wake();
     Ok(Some(told))
 }

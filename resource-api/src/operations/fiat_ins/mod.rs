@@ -24,3 +24,4 @@ pub mod status_token;
 pub(crate) use execute::{Take, execute};
 pub(crate) use place::{FiatInAsk, place};
 pub(crate) use reviewed::{Rejudged, charge_reviewed, rejudge};
+pub use settle::{Settlements, settlements};

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use chassis::audit::{NewAudit, insert_audit, node};
 use chassis::claim::StoredAnswer;
-use chassis::outbox::insert_events;
+use chassis::outbox::insert_events_by;
 use chassis::{Fault, Outcome as Ending, Platform, Tx, while_doing};
 use keys::UnixSeconds;
 use keys::digest::sha256_b64;
@@ -32,6 +33,7 @@ pub(super) struct Ids {
     customer: String,
     decision: String,
     review: String,
+    audit: String,
     events: EventIds,
 }
 
@@ -43,6 +45,7 @@ impl Ids {
             customer: platform.new_id("cus"),
             decision: platform.new_id("dec"),
             review: platform.new_id("rev"),
+            audit: platform.new_id("aud"),
             events: EventIds::draw(platform),
         }
     }
@@ -103,8 +106,10 @@ pub(super) async fn record(tx: &mut Tx, ask: &Recording) -> Result<Ending<Result
     if let Err(refusal) = check(ask, &customer, entity.as_ref()) {
         return Ok(Ending::Undo(Err(refusal)));
     }
-    if let Some(sealed) = &ask.sealed {
-        pii::update_pii(tx, &mut customer, sealed, now).await?;
+    if let Some(sealed) = &ask.sealed
+        && pii::update_pii(tx, &mut customer, sealed, now).await?
+    {
+        insert_audit(tx, &[pii_written(ask, &customer)]).await?;
     }
     let judged = judge(tx, ask, &customer).await?;
     let order = order(ask, &customer, &judged);
@@ -115,13 +120,27 @@ pub(super) async fn record(tx: &mut Tx, ask: &Recording) -> Result<Ending<Result
         return Ok(Ending::Undo(Err(reference_taken(existing))));
     }
     keep(tx, ask, &order, &judged).await?;
-    insert_events(tx, &events::judged(&order, &ask.ids.events)).await?;
+    insert_events_by(tx, &ask.attempt.actor(), &events::judged(&order, &ask.ids.events)).await?;
     if order.state == FiatInState::Processing {
         return Ok(Ending::Commit(Ok(Recorded::Charged(Box::new(order)))));
     }
     let answer = answer(&order)?;
     finish(tx, &ask.attempt, &answer).await?;
     Ok(Ending::Commit(Ok(Recorded::Answered(answer))))
+}
+
+/// The audit row of personal data that came with an order.
+fn pii_written(ask: &Recording, customer: &Customer) -> NewAudit {
+    NewAudit {
+        audit_id: ask.ids.audit.clone(),
+        node: node().to_owned(),
+        partner_id: customer.partner_id.clone(),
+        actor: ask.attempt.actor(),
+        action: "customer.pii_written",
+        object_id: customer.customer_id.clone(),
+        occurred_at: ask.attempt.now(),
+        details: serde_json::json!({ "fiat_in_id": ask.ids.fiat_in, "pii_version": customer.pii_version }),
+    }
 }
 
 /// The answer that tells an order as it stands.

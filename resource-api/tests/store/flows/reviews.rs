@@ -134,6 +134,9 @@ async fn parallel_orders_at_the_edge_of_a_sum_do_not_all_pass() {
             async move { placed(world, &wallet, 1_000, &format!("edge-{index}")).await }
         });
         let replies = join_all(asks).await;
+        for reply in &replies {
+            assert_eq!(reply.status, 201, "{}", reply.text);
+        }
         let completed = replies.iter().filter(|reply| reply.json()["state"] == "completed").count();
         let refused =
             replies.iter().filter(|reply| reply.json()["state_reason"] == "transaction_velocity").count();

@@ -27,7 +27,7 @@ use url::Url;
 use super::issuer::{Issuer, Mint};
 
 /// What the tests' gateway deadline is, milliseconds.
-const GATEWAY_DEADLINE_MS: u64 = 400;
+const GATEWAY_DEADLINE_MS: u64 = 2_000;
 
 pub(crate) struct World {
     pub(crate) app: App,

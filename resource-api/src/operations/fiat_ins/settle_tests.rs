@@ -1,0 +1,250 @@
+//! Transaction C on both databases: a mixed batch, and answers that come twice or contradict each other.
+
+use chassis::claim::{ClaimKey, claim};
+use chassis::testing::{TestDatabase, platform};
+use chassis::{Db, Platform};
+use futures_util::future::join_all;
+use keys::UnixSeconds;
+
+use super::super::events::EventIds;
+use super::{Settlements, Verdict, settlements};
+use crate::domain::customer::CustomerKind;
+use crate::domain::entity::EntityKind;
+use crate::domain::fiat_in::{ChargeState, ChargeView, FiatIn, FiatInState, Origin};
+use crate::domain::money::Money;
+use crate::gateway::{Answer, DeclineCategory};
+use crate::ledger::{find_accounts, open_entity_account};
+use crate::monitoring::Outcome;
+use crate::store::charges::{Lease, NewCharge, insert_charge, take_ready_charge};
+use crate::store::customers::{self, NewCustomer};
+use crate::store::entities::{self, NewEntity};
+use crate::store::fiat_ins::{find_fiat_in, insert_fiat_in};
+
+const NOW: UnixSeconds = UnixSeconds(1_767_225_600);
+
+struct Stage {
+    db: Db,
+    platform: Platform,
+    settlements: Settlements,
+    _database: TestDatabase,
+}
+
+fn order(name: &str) -> FiatIn {
+    FiatIn {
+        fiat_in_id: format!("fin_{name}"),
+        partner_id: "acme".to_owned(),
+        customer_id: "cus_1".to_owned(),
+        sub: "alice".to_owned(),
+        external_id: "ext-1".to_owned(),
+        entity_id: "ent_1".to_owned(),
+        client_id: "backend".to_owned(),
+        token_jti: None,
+        money: Money { amount: 700, currency: "EUR".parse().unwrap() },
+        limit_value: Some(700),
+        client_reference: name.to_owned(),
+        origin: Origin::default(),
+        state: FiatInState::Processing,
+        state_reason: None,
+        decision: Outcome::Accept,
+        version: 1,
+        created_at: NOW,
+        updated_at: NOW,
+        charge: Some(ChargeView {
+            charge_id: format!("chg_{name}"),
+            state: ChargeState::Submitting,
+            decline_code: None,
+            decline_category: None,
+        }),
+    }
+}
+
+fn key(name: &str) -> ClaimKey {
+    ClaimKey { kind: "idempotency", owner: "acme".to_owned(), key: name.to_owned(), route: String::new() }
+}
+
+impl Stage {
+    async fn set(database: TestDatabase) -> Self {
+        let db = database.migrated(&[("resource-api", crate::MIGRATIONS)]).await;
+        let customer = NewCustomer {
+            partner_id: "acme".to_owned(),
+            customer_id: "cus_1".to_owned(),
+            sub: "alice".to_owned(),
+            external_id: "ext-1".to_owned(),
+            kind: CustomerKind::Person,
+            country: None,
+            now: NOW,
+        };
+        let wallet = NewEntity {
+            partner_id: "acme".to_owned(),
+            entity_id: "ent_1".to_owned(),
+            kind: EntityKind::Customer,
+            owner_id: "cus_1".to_owned(),
+            label: None,
+            currency: "EUR".to_owned(),
+            now: NOW,
+        };
+        db.write(move |tx| {
+            let (customer, wallet) = (customer.clone(), wallet.clone());
+            Box::pin(async move {
+                customers::insert(tx, &customer).await?;
+                entities::insert(tx, &wallet).await?;
+                open_entity_account(tx, "acme", "ent_1", "EUR", NOW).await
+            })
+        })
+        .await
+        .unwrap();
+        let settlements = settlements(&db);
+        Self { db, platform: platform().0, settlements, _database: database }
+    }
+
+    /// An order whose charge is being sent.
+    async fn sent(&self, name: &'static str) {
+        self.db
+            .write(move |tx| {
+                Box::pin(async move {
+                    let order = order(name);
+                    let key = key(name);
+                    claim(tx, &key, "fingerprint", &order.fiat_in_id, NOW, NOW.plus(3_600)).await?;
+                    let kept = serde_json::to_string(&key.reference()).unwrap();
+                    assert!(insert_fiat_in(tx, &order, &kept).await?);
+                    let charge = NewCharge {
+                        charge_id: format!("chg_{name}"),
+                        partner_id: order.partner_id,
+                        fiat_in_id: order.fiat_in_id,
+                        provider: "sandbox",
+                        amount: 700,
+                        currency: "EUR",
+                        source_token: "tok_success".to_owned(),
+                        due_at_ms: 0,
+                        now: NOW,
+                    };
+                    insert_charge(tx, &charge).await?;
+                    let lease = Lease { holder: "me", now_ms: 0, until_ms: 1 };
+                    assert!(take_ready_charge(tx, &format!("chg_{name}"), lease).await?.is_some());
+                    Ok(())
+                })
+            })
+            .await
+            .unwrap();
+    }
+
+    fn verdict(&self, name: &str, answer: Answer) -> Verdict {
+        Verdict {
+            order: order(name),
+            charge_id: format!("chg_{name}"),
+            provider: "sandbox".to_owned(),
+            answer,
+            holder: "me".to_owned(),
+            next: (ChargeState::Unknown, 5_000),
+            txn_id: self.platform.new_id("txn"),
+            events: EventIds::draw(&self.platform),
+            now: NOW,
+        }
+    }
+
+    async fn stored(&self, name: &'static str) -> FiatIn {
+        let read = self
+            .db
+            .read(move |tx| Box::pin(async move { find_fiat_in(tx, "acme", &format!("fin_{name}")).await }));
+        read.await.unwrap().unwrap()
+    }
+
+    async fn balance(&self) -> i64 {
+        let wanted = [("acme".to_owned(), crate::ledger::entity_account("ent_1"))];
+        let found = self.db.read(move |tx| Box::pin(async move { find_accounts(tx, &wanted).await }));
+        found.await.unwrap().iter().map(|account| account.posted).sum()
+    }
+}
+
+fn captured() -> Answer {
+    Answer::Captured { provider_ref: "gch_1".to_owned() }
+}
+
+fn declined() -> Answer {
+    Answer::Declined { code: "card_declined".to_owned(), category: DeclineCategory::Soft, provider_ref: None }
+}
+
+#[tokio::test]
+async fn a_mixed_batch_is_written_together_and_each_verdict_gets_its_own_answer() {
+    for database in TestDatabase::both().await {
+        let stage = Stage::set(database).await;
+        for name in ["a", "b", "c"] {
+            stage.sent(name).await;
+        }
+        let verdicts = [
+            stage.verdict("a", captured()),
+            stage.verdict("b", declined()),
+            stage.verdict("c", Answer::Unknown("silence")),
+            stage.verdict("a", captured()),
+        ];
+        let told = join_all(verdicts.map(|verdict| stage.settlements.submit(verdict))).await;
+        let statuses: Vec<_> = told.iter().map(|answer| answer.as_ref().unwrap().status).collect();
+        assert_eq!(statuses, [201, 201, 202, 201]);
+        assert_eq!(told[0].as_ref().unwrap(), told[3].as_ref().unwrap());
+        let states = [stage.stored("a").await, stage.stored("b").await, stage.stored("c").await];
+        let states = states.map(|order| (order.state, order.charge.unwrap().state));
+        assert_eq!(
+            states,
+            [
+                (FiatInState::Completed, ChargeState::Captured),
+                (FiatInState::Failed, ChargeState::Declined),
+                (FiatInState::Processing, ChargeState::Unknown),
+            ]
+        );
+        assert_eq!(stage.balance().await, 700);
+    }
+}
+
+#[tokio::test]
+async fn many_verdicts_cost_few_statements() {
+    for database in TestDatabase::both().await {
+        let stage = Stage::set(database).await;
+        let names: Vec<&'static str> = (0..64).map(|index| &*format!("o{index}").leak()).collect();
+        for name in &names {
+            stage.sent(name).await;
+        }
+        let before = stage.db.statements();
+        let verdicts = names.iter().map(|name| stage.settlements.submit(stage.verdict(name, captured())));
+        for told in join_all(verdicts).await {
+            assert_eq!(told.unwrap().status, 201);
+        }
+        let statements = stage.db.statements() - before;
+        assert!(statements <= 40, "{statements} statements for 64 verdicts");
+        assert_eq!(stage.balance().await, 64 * 700);
+    }
+}
+
+#[tokio::test]
+async fn a_definite_end_is_never_overwritten() {
+    for database in TestDatabase::both().await {
+        let stage = Stage::set(database).await;
+        stage.sent("a").await;
+        let first = stage.settlements.submit(stage.verdict("a", captured())).await.unwrap();
+        for late in [declined(), Answer::Unknown("silence"), captured()] {
+            let told = stage.settlements.submit(stage.verdict("a", late)).await.unwrap();
+            assert_eq!(told, first);
+        }
+        let order = stage.stored("a").await;
+        assert_eq!((order.state, order.version), (FiatInState::Completed, 2));
+        assert_eq!(stage.balance().await, 700);
+    }
+}
+
+#[tokio::test]
+async fn an_order_that_was_not_waiting_rolls_its_own_charge_back_and_no_other() {
+    for database in TestDatabase::both().await {
+        let stage = Stage::set(database).await;
+        stage.sent("a").await;
+        let mut stray = stage.verdict("a", captured());
+        stray.order.fiat_in_id = "fin_nobody".to_owned();
+        stage.sent("b").await;
+        let told = join_all(
+            [stray, stage.verdict("b", captured())].map(|verdict| stage.settlements.submit(verdict)),
+        );
+        let told = told.await;
+        assert!(told[0].is_err());
+        assert_eq!(told[1].as_ref().unwrap().status, 201);
+        assert_eq!(stage.stored("a").await.charge.unwrap().state, ChargeState::Submitting);
+        assert_eq!(stage.balance().await, 700);
+    }
+}
