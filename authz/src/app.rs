@@ -40,6 +40,8 @@ pub struct State {
     pub(crate) operation_origins: Vec<String>,
     /// What discovery answers.
     pub(crate) documents: Documents,
+    /// Issued tokens and refusals, on their way to the audit.
+    pub(crate) audit: chassis::audit::AuditQueue,
 }
 
 impl App {
@@ -50,6 +52,29 @@ impl App {
     /// A change to record in the unit that makes it.
     pub(crate) fn change(&self, kind: ObjectKind, object_id: &str) -> NewChange {
         NewChange { event_id: self.platform.new_id("dir"), kind, object_id: object_id.to_owned() }
+    }
+
+    /// The audit row of a change that `actor` makes, to be written in the unit that makes it.
+    pub(crate) fn audited(
+        &self,
+        actor: chassis::audit::Actor,
+        partner_id: &str,
+        action: &'static str,
+        object_id: &str,
+    ) -> chassis::audit::NewAudit {
+        chassis::audit::NewAudit::change(&self.platform, actor, partner_id, action, object_id)
+    }
+
+    /// Notes an issued token for the audit.
+    pub(crate) fn issued(&self, token: &AccessToken) {
+        self.audit.issued(chassis::audit::IssuedToken {
+            jti: &token.jti,
+            sub: &token.sub,
+            client_id: &token.client_id,
+            partner_id: &token.partner_id,
+            kind: token.kind.as_str(),
+            audience: &token.aud,
+        });
     }
 
     /// Takes a committed change into the cache and into the feed. When the cache cannot be refreshed now, the
@@ -80,6 +105,13 @@ pub struct AuthenticatedClient {
     pub partner: Arc<Partner>,
 }
 
+impl AuthenticatedClient {
+    /// Notes who asks, for the audit of a refusal.
+    pub(crate) fn note(&self) {
+        chassis::http::RequestNotes::asker(&self.client.id, &self.partner.id, "");
+    }
+}
+
 /// Who calls a management endpoint: a client through its access token.
 #[derive(Debug, Clone)]
 pub struct Caller {
@@ -89,4 +121,11 @@ pub struct Caller {
     pub scope: Scope,
     /// The token itself.
     pub token: Arc<AccessToken>,
+}
+
+impl Caller {
+    /// Who acts, for the audit. To be made in the request's own task.
+    pub fn actor(&self) -> chassis::audit::Actor {
+        chassis::audit::Actor::client(self.who.client.id.as_str(), "")
+    }
 }

@@ -3,12 +3,13 @@
 //! Objects are known by their aliases. What the file does not name is left alone; nothing is ever deleted. Applying
 //! is one transaction, and a running service takes the changes in within a second.
 
+mod audited;
 mod file;
 mod plan;
 
 use std::fmt;
 
-use chassis::{Db, Fault, Platform};
+use chassis::{Db, Fault, Platform, audit::insert_audit};
 use secrecy::SecretString;
 
 pub use self::file::{ClientFile, PartnerFile, PlatformFile};
@@ -119,11 +120,16 @@ pub async fn apply_to(
     file: &PlatformFile,
 ) -> Result<Applied, ApplyError> {
     let wanted = Wanted::from_file(file).map_err(ApplyError::File)?;
-    let draws = Draws::new(platform, &wanted);
+    let (draws, audit_ids) = (Draws::new(platform, &wanted), audited::draw(platform, file));
     let (secrets, now) = (secrets.clone(), platform.now());
     let applied = db.write(move |tx| {
         let (wanted, secrets, draws) = (wanted.clone(), secrets.clone(), draws.clone());
-        Box::pin(async move { plan::reach(tx, &wanted, &draws, &secrets, now).await })
+        let audit_ids = audit_ids.clone();
+        Box::pin(async move {
+            let applied = plan::reach(tx, &wanted, &draws, &secrets, now).await?;
+            insert_audit(tx, &audited::rows(&applied, &audit_ids, now)).await?;
+            Ok(applied)
+        })
     });
     Ok(applied.await?)
 }

@@ -105,6 +105,7 @@ impl OAuthError {
     }
 
     fn log(&self, error_id: ErrorId) {
+        chassis::http::RequestNotes::reason(self);
         match self {
             Self::Internal(fault) => {
                 tracing::error!(%error_id, error = fault as &dyn std::error::Error, "request failed");

@@ -149,6 +149,9 @@ pub async fn start(
     let sweeper = sweeper.table("directory_event", "expires_at_s", "event_id");
     let ending = shutdown.clone();
     shutdown.spawn("sweeper", async move { sweeper.run(ending).await });
+    let audit =
+        chassis::audit::run_audit(app.audit.clone(), app.db.clone(), app.platform.clone(), shutdown.clone());
+    shutdown.spawn("audit", audit);
     let reporting = ops::report_statements(app.db.clone(), http::SERVICE, shutdown.clone());
     shutdown.spawn("statement count", reporting);
     let (public, probes) = (http::router(&app), ops::router(readiness.clone()).merge(listeners.ops_routes));
@@ -170,6 +173,7 @@ async fn open(config: Config, platform: Platform, shutdown: Shutdown) -> Result<
     let keys = KeyRing::open(db.clone(), platform.clone(), master.clone(), config.ring_policy()).await?;
     let (registry, head) = Registry::load(&db).await?;
     Ok(App::new(State {
+        audit: chassis::audit::AuditQueue::new(http::SERVICE, platform.clone()),
         secrets: SecretMacs::new(&master),
         dpop_nonces: Nonces::new(&master),
         audiences: Audiences::new(config.issuer.as_str(), config.resource_api.as_str()),

@@ -131,7 +131,7 @@ mod tests {
     fn a_json_line_is_one_object_whatever_the_values_hold() {
         let odd = "a\r\nb\u{1b}[31m\"c\" \\ ö";
         let text = logged(Format::Json, || {
-            tracing::info!(user_agent = odd, tries = 3, ok = true, ?odd, "said {odd}")
+            tracing::info!(user_agent = odd, tries = 3, ok = true, ?odd, "said {odd}");
         });
         assert_eq!(text.matches('\n').count(), 1);
         let line: serde_json::Value = serde_json::from_str(&text).unwrap();

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use axum::body::Bytes;
 use chassis::Platform;
+use chassis::audit::AuditQueue;
 use chassis::db::Db;
 use chassis::fetch::Fetcher;
 use chassis::keyring::KeyRing;
@@ -63,6 +64,8 @@ pub struct Parts {
     pub settlements: Settlements,
     /// The key of status tokens.
     pub status_token_key: MacKey,
+    /// Refusals, on their way to the audit.
+    pub audit: AuditQueue,
 }
 
 impl App {

@@ -29,7 +29,7 @@ use crate::crypto::vault::Vault;
 use crate::directory::{Directory, poller};
 use crate::gateway::HttpGateway;
 use crate::http::well_known::render_metadata;
-use crate::http::{BadDocument, router};
+use crate::http::{BadDocument, SERVICE, router};
 use crate::migrations::MIGRATIONS;
 use crate::operations::fiat_ins::{recovery, settlements};
 
@@ -142,6 +142,7 @@ pub async fn open(config: Config, platform: Platform) -> Result<App, StartError>
     });
     let jwks_url = authz.jwks_url().map_err(|error| StartError::Config(format!("issuer: {error}")))?;
     Ok(App::new(Parts {
+        audit: chassis::audit::AuditQueue::new(SERVICE, platform.clone()),
         directory: Directory::new(db.clone()),
         issuer_keys: Arc::new(KeyCache::new(Arc::new(JwksSource::new(authz_fetcher, jwks_url)))),
         metadata: render_metadata(&config),
@@ -164,9 +165,12 @@ pub async fn open(config: Config, platform: Platform) -> Result<App, StartError>
 }
 
 fn spawn_tasks(app: &App, shutdown: &Shutdown) {
-    let reporting = ops::report_statements(app.db.clone(), "resource-api", shutdown.clone());
+    let reporting = ops::report_statements(app.db.clone(), SERVICE, shutdown.clone());
     shutdown.spawn("statement count", reporting);
     shutdown.spawn("key rotation", Arc::clone(&app.keyring).run_rotation(shutdown.clone()));
+    let audit =
+        chassis::audit::run_audit(app.audit.clone(), app.db.clone(), app.platform.clone(), shutdown.clone());
+    shutdown.spawn("audit", audit);
     shutdown.spawn("outbox", app.outbox.clone().run(shutdown.clone()));
     shutdown.spawn("directory follower", app.directory.clone().follow(shutdown.clone()));
     shutdown.spawn("issuer keys", refresh_issuer_keys(app.clone(), shutdown.clone()));
@@ -263,7 +267,8 @@ fn master_keys(config: &Config) -> Result<MasterKeys, StartError> {
     let bytes = b64::decode(text.expose_secret()).ok().and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
     // All zeros is a placeholder that somebody forgot.
     let bytes = bytes.filter(|bytes| *bytes != [0; 32]);
-    let bytes = bytes.ok_or_else(|| StartError::Config("master_key: 32 random bytes in base64url".to_owned()))?;
+    let bytes =
+        bytes.ok_or_else(|| StartError::Config("master_key: 32 random bytes in base64url".to_owned()))?;
     Ok(MasterKeys::new(MasterKey::new(bytes), Vec::new()))
 }
 

@@ -11,7 +11,7 @@ use axum::{
 };
 use chassis::{
     Fault,
-    http::{BadInput, ErrorId, RawBody, RefusalCode, StrictJson, TargetUri},
+    http::{BadInput, ErrorId, RawBody, RefusalCode, RequestNotes, StrictJson, TargetUri},
     replay::remember_once,
 };
 use http::{HeaderMap, header, request::Parts};
@@ -153,6 +153,7 @@ impl FromRequestParts<App> for PtiClient {
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, PtiError> {
         let client_id = only(&parts.headers, pti_jws::CLIENT_ID).ok_or_else(unauthenticated)?;
         let who = known(app, client_id).ok_or_else(unauthenticated)?;
+        who.note();
         let verified = verified(app, &who.client, parts)?;
         let owner = who.client.id.clone();
         let remembered = app.db.write(move |tx| {
@@ -209,6 +210,7 @@ fn verified(app: &App, client: &Client, parts: &Parts) -> Result<pti_jws::Verifi
     };
     let key_for = |kid: &str| client.key(KeyUse::Signature, kid).map(|key| key.verifying.clone());
     pti_jws::verify(signature, &client.id, &signed, app.platform.now(), &key_for).map_err(|refusal| {
+        RequestNotes::reason(refusal);
         tracing::info!(error_id = %ErrorId::current(), %refusal, "pti signature refused");
         unauthenticated()
     })
@@ -246,6 +248,7 @@ fn unauthenticated() -> PtiError {
 
 impl From<Fault> for PtiError {
     fn from(fault: Fault) -> Self {
+        RequestNotes::reason(&fault);
         tracing::error!(error_id = %ErrorId::current(), error = &fault as &dyn std::error::Error, "request failed");
         if fault.is_retryable() {
             return Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Try again.");

@@ -70,5 +70,6 @@ pub fn issue(app: &App, who: &AuthenticatedClient, ask: Ask<'_>) -> Result<Grant
         external_id: None,
     };
     let access_token = token.sign(&app.keys.active()).map_err(chassis::while_doing("sign access token"))?;
+    app.issued(&token);
     Ok(Granted { access_token, expires_in, scope: token.scope })
 }

@@ -158,6 +158,7 @@ pub async fn issue(app: &App, who: &AuthenticatedClient, ask: Ask) -> Result<Gra
         external_id: Some(subject.external_id),
     };
     let access_token = token.sign(&app.keys.active()).map_err(while_doing("sign user token"))?;
+    app.issued(&token);
     Ok(Granted { access_token, token, expires_in })
 }
 

@@ -199,6 +199,8 @@ fn active_client(app: &App, token: &AccessToken) -> Result<AuthenticatedClient, 
     let partner = registry.partner(&token.partner_id).filter(|partner| partner.status == Status::Active);
     match (client, partner) {
         (Some(client), Some(partner)) if client.partner_id == partner.id => {
+            let sub = if token.sub == client.id { "" } else { token.sub.as_str() };
+            chassis::http::RequestNotes::asker(&client.id, &partner.id, sub);
             Ok(AuthenticatedClient { client, partner })
         }
         _ => Err(invalid_token(TokenRefusal::BadClaim("client_id: not active"))),

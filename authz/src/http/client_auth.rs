@@ -60,7 +60,8 @@ impl<F: ClientForm> FromRequestParts<App> for FromClient<F> {
         let peer = PeerAddress::from_request_parts(parts, app).await?.ip();
         let who = authenticate(app, parts, &form.credentials(), peer).await?;
         if who.client.settings.profile == Profile::HttpSig {
-            signed::verify(app, &who.client, parts).await.map_err(signed::Refusal::into_oauth)?;
+            let verified = signed::verify(app, &who.client, parts).await;
+            verified.inspect_err(|_| who.note()).map_err(signed::Refusal::into_oauth)?;
         }
         let dpop = dpop::at_token_endpoint(app, &who.client, parts).await?;
         Ok(Self { who, dpop, form })
@@ -114,6 +115,7 @@ async fn authenticate(
     let proof = presented(&parts.headers, credentials)?;
     let now = app.platform.now();
     if let Some(retry_after_s) = app.throttle.wait_s(proof.client_id(), peer, now) {
+        note_claimed(app, proof.client_id());
         return Err(OAuthError::TooManyFailures { retry_after_s });
     }
     match prove(app, parts, &proof).await {
@@ -121,8 +123,16 @@ async fn authenticate(
         Err(Unproved::Fault(fault)) => Err(OAuthError::Internal(fault)),
         Err(Unproved::Refused(reason)) => {
             app.throttle.failed(proof.client_id(), peer, now);
+            note_claimed(app, proof.client_id());
             Err(OAuthError::InvalidClient { reason, challenge: matches!(proof, Proof::Basic { .. }) })
         }
+    }
+}
+
+/// Notes whose name was used, for the audit, if there is such a client.
+fn note_claimed(app: &App, client_id: &str) {
+    if let Some(client) = app.registry.snapshot().client(client_id) {
+        chassis::http::RequestNotes::asker(&client.id, &client.partner_id, "");
     }
 }
 

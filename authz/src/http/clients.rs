@@ -295,7 +295,7 @@ async fn set_status(
     status: Status,
 ) -> Result<Json<ClientBody>, Problem> {
     let mut client = within_reach(app, caller, client_id).await?;
-    clients::set_status(app, &client, status).await?;
+    clients::set_status(app, caller.actor(), &client, status).await?;
     client.status = status;
     Ok(Json(client.into()))
 }
@@ -323,7 +323,7 @@ pub(crate) async fn rotate_secret(
     Path(client_id): Path<String>,
 ) -> Result<Json<ClientBody>, Problem> {
     let client = within_reach(&app, &caller, client_id).await?;
-    let secret = clients::rotate_secret(&app, &client).await?;
+    let secret = clients::rotate_secret(&app, caller.actor(), &client).await?;
     let secret =
         secret.ok_or_else(|| conflict("no_secret", "This client authenticates without a secret."))?;
     let mut body = ClientBody::from(client);

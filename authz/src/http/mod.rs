@@ -1,5 +1,6 @@
 //! The complete list of paths, and what stands in front of them.
 
+mod audit_events;
 pub(crate) mod bearer;
 pub(crate) mod client_auth;
 mod clients;
@@ -44,7 +45,7 @@ pub fn router(app: &App) -> Router {
         .merge(SwaggerUi::new("/docs").url("/openapi.json", document).config(docs))
         .route("/", get(|| async { Redirect::to("/docs/") }));
     let options = HttpOptions::new(SERVICE, app.config.origins());
-    layered(guarded.with_state(app.clone()).merge(open), options, &app.platform)
+    layered(guarded.with_state(app.clone()).merge(open), options.audited(app.audit.clone()), &app.platform)
 }
 
 /// The OpenAPI 3.1 document of the service.
@@ -75,6 +76,7 @@ fn documented() -> OpenApiRouter<App> {
         .routes(routes!(clients::enable))
         .routes(routes!(clients::rotate_secret))
         .routes(routes!(directory::read))
+        .routes(routes!(audit_events::list))
         .routes(routes!(pti::user_token))
         .routes(routes!(pti::jwt))
 }

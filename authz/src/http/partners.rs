@@ -118,7 +118,7 @@ pub(crate) async fn create(
         );
     }
     let new = NewPartner { alias: new.alias, name: new.name, dialects: new.dialects };
-    let created = partners::create(&app, new).await?;
+    let created = partners::create(&app, &caller, new).await?;
     let partner = created.ok_or_else(|| conflict("alias_taken", "A partner of this alias exists."))?;
     Ok((StatusCode::CREATED, Json(partner.into())))
 }
@@ -234,7 +234,7 @@ async fn set_status(
     status: Status,
 ) -> Result<Json<PartnerBody>, Problem> {
     platform_only(caller)?;
-    let changed = partners::set_status(app, partner_id, status).await?;
+    let changed = partners::set_status(app, caller, partner_id, status).await?;
     changed.map(|partner| Json(partner.into())).ok_or_else(no_such_partner)
 }
 

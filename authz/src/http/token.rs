@@ -100,6 +100,7 @@ pub(crate) async fn token(
     State(app): State<App>,
     FromClient { who, dpop, form }: FromClient<TokenForm>,
 ) -> Result<TokenReply, OAuthError> {
+    who.note();
     match form.grant_type.as_deref() {
         Some("client_credentials") => {
             let ask = client_credentials::Ask {

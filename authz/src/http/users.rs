@@ -78,7 +78,7 @@ pub(crate) async fn register(
         .map_err(|_| not_found("There is no such partner.").field("/partner_id", "not_found"))?;
     let external_id = ExternalId::parse(&new.external_id)
         .map_err(|bad| unprocessable(bad.code(), bad.to_string()).field("/external_id", bad.code()))?;
-    let (subject, is_new) = users::register(&app, partner_id, external_id).await?;
+    let (subject, is_new) = users::register(&app, &caller, partner_id, external_id).await?;
     let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, Json(subject.into())))
 }

@@ -1,8 +1,12 @@
 //! Creating, reading and disabling clients, and replacing their secrets.
 
-use chassis::Fault;
+use chassis::{
+    Fault,
+    audit::{Actor, insert_audit},
+};
 use keys::token::Scope;
 use secrecy::SecretString;
+use serde_json::json;
 
 use crate::{
     app::{App, Caller},
@@ -70,15 +74,22 @@ pub async fn create(
         settings,
     };
     let change = app.change(ObjectKind::Client, &client.id);
+    let audit = app.audited(caller.actor(), &client.partner_id, "client.created", &client.id);
+    let audit = audit.with(json!({
+        "alias": client.settings.alias,
+        "auth_method": client.settings.auth_method.as_str(),
+        "scope": client.settings.scope.scope().to_string(),
+    }));
     let row = client.clone();
     let created = app
         .db
         .write(move |tx| {
-            let (row, change) = (row.clone(), change.clone());
+            let (row, change, audit) = (row.clone(), change.clone(), audit.clone());
             Box::pin(async move {
                 let inserted = clients::insert_client(tx, &row).await?;
                 if inserted {
                     insert_change(tx, &change, row.created_at).await?;
+                    insert_audit(tx, &[audit]).await?;
                 }
                 Ok(inserted)
             })
@@ -114,15 +125,19 @@ pub async fn list(app: &App, partner_id: String, after: String, limit: i64) -> R
 ///
 /// # Errors
 /// When the store fails.
-pub async fn set_status(app: &App, client: &Client, status: Status) -> Result<(), Fault> {
+pub async fn set_status(app: &App, actor: Actor, client: &Client, status: Status) -> Result<(), Fault> {
     let (partner_id, id, now) = (client.partner_id.clone(), client.id.clone(), app.platform.now());
     let change = app.change(ObjectKind::Client, &client.id);
+    let action = if status == Status::Active { "client.enabled" } else { "client.disabled" };
+    let audit = app.audited(actor, &client.partner_id, action, &client.id);
     app.db
         .write(move |tx| {
-            let (partner_id, id, change) = (partner_id.clone(), id.clone(), change.clone());
+            let (partner_id, id) = (partner_id.clone(), id.clone());
+            let (change, audit) = (change.clone(), audit.clone());
             Box::pin(async move {
                 if clients::set_client_status(tx, &partner_id, &id, status).await? {
                     insert_change(tx, &change, now).await?;
+                    insert_audit(tx, &[audit]).await?;
                 }
                 Ok(())
             })
@@ -136,19 +151,22 @@ pub async fn set_status(app: &App, client: &Client, status: Status) -> Result<()
 ///
 /// # Errors
 /// When the store fails.
-pub async fn rotate_secret(app: &App, client: &Client) -> Result<Option<SecretString>, Fault> {
+pub async fn rotate_secret(app: &App, actor: Actor, client: &Client) -> Result<Option<SecretString>, Fault> {
     let secret = new_secret(&*app.platform.entropy);
     let mac = app.secrets.mac(&client.id, &secret);
     let (partner_id, id, now) = (client.partner_id.clone(), client.id.clone(), app.platform.now());
     let change = app.change(ObjectKind::Client, &client.id);
+    let audit = app.audited(actor, &client.partner_id, "client.secret_replaced", &client.id);
     let replaced = app
         .db
         .write(move |tx| {
-            let (partner_id, id, mac, change) = (partner_id.clone(), id.clone(), mac.clone(), change.clone());
+            let (partner_id, id, mac) = (partner_id.clone(), id.clone(), mac.clone());
+            let (change, audit) = (change.clone(), audit.clone());
             Box::pin(async move {
                 let replaced = clients::set_client_secret(tx, &partner_id, &id, &mac).await?;
                 if replaced {
                     insert_change(tx, &change, now).await?;
+                    insert_audit(tx, &[audit]).await?;
                 }
                 Ok(replaced)
             })

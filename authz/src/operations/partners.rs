@@ -1,9 +1,10 @@
 //! Creating, reading and disabling partners: the platform's business.
 
-use chassis::Fault;
+use chassis::{Fault, audit::insert_audit};
+use serde_json::json;
 
 use crate::{
-    app::App,
+    app::{App, Caller},
     domain::{
         Status,
         partner::{Dialect, Partner},
@@ -29,7 +30,7 @@ pub struct NewPartner {
 ///
 /// # Errors
 /// When the store fails.
-pub async fn create(app: &App, new: NewPartner) -> Result<Option<Partner>, Fault> {
+pub async fn create(app: &App, caller: &Caller, new: NewPartner) -> Result<Option<Partner>, Fault> {
     let now = app.platform.now();
     let partner = Partner {
         id: app.platform.new_id("par"),
@@ -40,15 +41,18 @@ pub async fn create(app: &App, new: NewPartner) -> Result<Option<Partner>, Fault
         dialects: new.dialects,
     };
     let change = app.change(ObjectKind::Partner, &partner.id);
+    let audit = app.audited(caller.actor(), &partner.id, "partner.created", &partner.id);
+    let audit = audit.with(json!({ "alias": partner.alias }));
     let row = partner.clone();
     let created = app
         .db
         .write(move |tx| {
-            let (row, change) = (row.clone(), change.clone());
+            let (row, change, audit) = (row.clone(), change.clone(), audit.clone());
             Box::pin(async move {
                 let inserted = partners::insert_partner(tx, &row, now).await?;
                 if inserted {
                     insert_change(tx, &change, now).await?;
+                    insert_audit(tx, &[audit]).await?;
                 }
                 Ok(inserted)
             })
@@ -81,17 +85,25 @@ pub async fn list(app: &App, after: String, limit: i64) -> Result<Vec<Partner>, 
 ///
 /// # Errors
 /// When the store fails.
-pub async fn set_status(app: &App, id: String, status: Status) -> Result<Option<Partner>, Fault> {
+pub async fn set_status(
+    app: &App,
+    caller: &Caller,
+    id: String,
+    status: Status,
+) -> Result<Option<Partner>, Fault> {
     let now = app.platform.now();
     let change = app.change(ObjectKind::Partner, &id);
+    let action = if status == Status::Active { "partner.enabled" } else { "partner.disabled" };
+    let audit = app.audited(caller.actor(), &id, action, &id);
     let partner = app
         .db
         .write(move |tx| {
-            let change = change.clone();
+            let (change, audit) = (change.clone(), audit.clone());
             Box::pin(async move {
                 let partner = partners::set_partner_status(tx, &change.object_id, status).await?;
                 if partner.is_some() {
                     insert_change(tx, &change, now).await?;
+                    insert_audit(tx, &[audit]).await?;
                 }
                 Ok(partner)
             })

@@ -1,6 +1,9 @@
 //! Registering, reading and disabling users.
 
-use chassis::Fault;
+use chassis::{
+    Fault,
+    audit::{NewAudit, insert_audit},
+};
 
 use crate::{
     app::{App, Caller},
@@ -21,6 +24,7 @@ use crate::{
 /// When the store fails.
 pub async fn register(
     app: &App,
+    caller: &Caller,
     partner_id: String,
     external_id: ExternalId,
 ) -> Result<(Subject, bool), Fault> {
@@ -31,11 +35,13 @@ pub async fn register(
         external_id: external_id.as_str().to_owned(),
         status: Status::Active,
     };
+    let audit = app.audited(caller.actor(), &new.partner_id, "user.registered", &new.sub);
     app.db
         .write(move |tx| {
-            let new = new.clone();
+            let (new, audit) = (new.clone(), audit.clone());
             Box::pin(async move {
                 if subjects::insert_subject(tx, &new, now).await? {
+                    insert_audit(tx, &[audit]).await?;
                     return Ok((new, true));
                 }
                 let known = subjects::find_registered(tx, &new.partner_id, &new.external_id).await?;
@@ -69,14 +75,18 @@ pub async fn set_status(
     let reach = tenant::reach(caller);
     let now = app.platform.now();
     let change = app.change(ObjectKind::Subject, &sub);
+    let action = if status == Status::Active { "user.enabled" } else { "user.disabled" };
+    let audit = app.audited(caller.actor(), "", action, &sub);
     let subject = app
         .db
         .write(move |tx| {
-            let (reach, change) = (reach.clone(), change.clone());
+            let (reach, change, audit) = (reach.clone(), change.clone(), audit.clone());
             Box::pin(async move {
                 let subject = subjects::set_subject_status(tx, &reach, &change.object_id, status).await?;
-                if subject.is_some() {
+                if let Some(subject) = &subject {
                     insert_change(tx, &change, now).await?;
+                    let audit = NewAudit { partner_id: subject.partner_id.clone(), ..audit };
+                    insert_audit(tx, &[audit]).await?;
                 }
                 Ok(subject)
             })

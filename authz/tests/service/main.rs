@@ -4,6 +4,7 @@
 
 mod apply;
 mod assertions;
+mod audit;
 mod directory;
 mod documents;
 mod dpop;

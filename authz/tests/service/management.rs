@@ -148,7 +148,7 @@ async fn nobody_gives_away_a_scope_that_it_does_not_hold() {
     let world = World::start(&database).await;
     let beta = world.management_token("beta", "backend", "clients:write").await;
     let new = |scope: &str| json!({"alias": "more", "scope": scope, "token_endpoint_auth_method": "client_secret_basic"});
-    for scope in ["platform:admin", "fiat_ins:execute", "users:read audit:read"] {
+    for scope in ["platform:admin", "fiat_ins:execute", "users:read user_tokens:write"] {
         world.post(&beta, "/v1/clients", &new(scope)).await.refused(403, "scope_not_grantable");
     }
     let within = world.post(&beta, "/v1/clients", &new("users:read")).await;

@@ -46,7 +46,7 @@ pub(crate) fn platform_file() -> PlatformFile {
         client(
             "admin",
             ClientSecretBasic,
-            "platform:admin partners:write clients:read clients:write users:read users:write directory:read",
+            "platform:admin partners:write clients:read clients:write users:read users:write directory:read audit:read",
         ),
     ];
     let mut acme = PartnerFile::new("acme");
@@ -82,7 +82,7 @@ pub(crate) fn platform_file() -> PlatformFile {
     beta.clients = vec![client(
         "backend",
         ClientSecretBasic,
-        "users:read users:write clients:read clients:write partners:write directory:read",
+        "users:read users:write clients:read clients:write partners:write directory:read audit:read",
     )];
     let mut pti = PartnerFile::new("pti");
     pti.dialects = vec![Dialect::Pti];

@@ -21,6 +21,9 @@ const KEY_BYTES_MAX: usize = 255;
 pub fn reply(answer: StoredAnswer) -> Response {
     let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let refused = status.is_client_error() || status.is_server_error();
+    if refused {
+        chassis::http::RequestNotes::reason(recorded_code(&answer.body));
+    }
     let content_type = if refused { "application/problem+json" } else { "application/json" };
     let mut response = (status, answer.body).into_response();
     let headers = response.headers_mut();
@@ -30,6 +33,12 @@ pub fn reply(answer: StoredAnswer) -> Response {
         headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer error=\"invalid_token\""));
     }
     response
+}
+
+/// The code of a refusal on record.
+fn recorded_code(body: &str) -> String {
+    let document: serde_json::Value = serde_json::from_str(body).unwrap_or_default();
+    document["code"].as_str().unwrap_or_default().to_owned()
 }
 
 /// The claim of a request without a one-time token.

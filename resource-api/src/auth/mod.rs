@@ -28,5 +28,5 @@ mod surroundings;
 pub use attempt::{Unnamed, reply};
 pub use authz_client::{AuthzClient, AuthzSetup, AuthzUnavailable, RegisterFault, RegisteredUser};
 pub use guard::{Caller, Presented, TokenClient};
-pub use once::{Asked, Attempt, Begun, Bound, begin, finish, look, still_running};
+pub use once::{Asked, Attempt, Begun, Bound, actor, begin, finish, look, still_running};
 pub(crate) use surroundings::{JwksSource, NonceMemory, facts, render};

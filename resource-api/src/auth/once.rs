@@ -1,10 +1,11 @@
 //! The rule of operations that happen once: one-time tokens (security decision DEC7) and `Idempotency-Key`, over
 //! the one mechanism of `chassis::claim`.
 
+use chassis::audit::Actor;
 use chassis::claim::{ClaimKey, ClaimRef, Claimed, StoredAnswer, claim, find_claim, record_answer};
 use chassis::db::{Fault, Tx};
 use chassis::http::ErrorId;
-use chassis::outbox::{NewEvent, insert_events};
+use chassis::outbox::{NewEvent, insert_events_by};
 use chassis::replay::remember_once;
 use futures_util::future::BoxFuture;
 use guard::one_time::{AskedOperation, Redeemed, Taken, TokenUse, TokenUses, redeem};
@@ -84,12 +85,28 @@ impl Asked {
     pub fn caller(&self) -> &Caller {
         &self.caller
     }
+
+    /// Who acts, for the audit.
+    pub fn actor(&self) -> Actor {
+        Actor { error_id: self.error_id.to_string(), ..actor(&self.caller) }
+    }
+}
+
+/// Who acts, for the audit. To be made in the request's own task.
+pub fn actor(caller: &Caller) -> Actor {
+    let sub = if caller.sub == caller.client_id { "" } else { caller.sub.as_str() };
+    Actor::client(caller.client_id.as_str(), sub)
 }
 
 impl Attempt {
     /// Who asks.
     pub fn caller(&self) -> &Caller {
         &self.asked.caller
+    }
+
+    /// Who acts, for the audit.
+    pub fn actor(&self) -> Actor {
+        self.asked.actor()
     }
 
     /// The moment of the attempt.
@@ -268,7 +285,7 @@ async fn alert(tx: &mut Tx, attempt: &Attempt, token: &OneTime, (kind, reason): 
             "reason_code": reason,
         }),
     };
-    insert_events(tx, &[event]).await
+    insert_events_by(tx, &attempt.actor(), &[event]).await
 }
 
 /// Ends an operation: stores the answer that every repeat of the request gets.

@@ -1,6 +1,7 @@
 //! The complete list of paths, and the layers before them: the chassis' gate (limits, request ids,
 //! target URI), then CORS, then the guard, then the handler.
 
+mod asker;
 mod customers;
 mod entities;
 mod events;
@@ -38,6 +39,9 @@ const PUBLIC: [&str; 4] = ["/openapi.json", "/docs", "/docs/", "/docs/{*rest}"];
 #[derive(Debug, thiserror::Error)]
 #[error("the OpenAPI document: {}", .0.join("; "))]
 pub struct BadDocument(pub Vec<String>);
+
+/// The service's name in metrics, log lines and the audit.
+pub(crate) const SERVICE: &str = "resource-api";
 
 /// Every documented operation. A new family adds its `routes()` here.
 fn documented() -> OpenApiRouter<App> {
@@ -81,7 +85,8 @@ pub fn router(app: &App) -> Result<Router, BadDocument> {
         .layer(guard.layer())
         .layer(CorsLayer::new(&guard));
     let options = HttpOptions::new("resource-api", app.config.origins());
-    Ok(layered(routes, options, &app.platform))
+    let routes = routes.layer(axum::middleware::map_response_with_state(app.clone(), asker::note));
+    Ok(layered(routes, options.audited(app.audit.clone()), &app.platform))
 }
 
 fn guard(app: &App, requirements: Requirements) -> Guard {

@@ -3,15 +3,16 @@
 //! A customer that is registered here first is registered at the authorization server before it is answered; that
 //! call is idempotent, so a crash between the two leaves a subject that the repeated request finds again.
 
+use chassis::audit::{Actor, NewAudit, insert_audit};
 use chassis::claim::StoredAnswer;
-use chassis::outbox::{NewEvent, insert_events};
+use chassis::outbox::{NewEvent, insert_events_by};
 use chassis::{Fault, Outcome, Tx};
 use serde_json::json;
 
 use super::views::{CustomerView, PiiView, created};
 use super::{Failure, once};
 use crate::app::App;
-use crate::auth::{Attempt, Begun, Bound, look};
+use crate::auth::{Attempt, Begun, Bound, actor, look};
 use crate::crypto::vault::SealedPii;
 use crate::domain::caller::Caller;
 use crate::domain::cursor::{self, ListScope, Page};
@@ -42,6 +43,7 @@ pub struct Registration {
 pub struct PreparedRegistration {
     new: NewCustomer,
     pii: SealedPii,
+    actor: Actor,
     event_id: String,
 }
 
@@ -114,7 +116,7 @@ async fn prepare(app: &App, caller: &Caller, ask: Registration) -> Result<Prepar
         country: ask.country,
         now: app.platform.now(),
     };
-    Ok(PreparedRegistration { new, pii, event_id: app.platform.new_id("evt") })
+    Ok(PreparedRegistration { new, pii, actor: actor(caller), event_id: app.platform.new_id("evt") })
 }
 
 async fn record(tx: &mut Tx, prepared: &PreparedRegistration) -> Result<Result<Customer, Refusal>, Fault> {
@@ -131,7 +133,7 @@ async fn record(tx: &mut Tx, prepared: &PreparedRegistration) -> Result<Result<C
         return Ok(Err(known.into_iter().fold(refusal, Refusal::existing)));
     };
     store::pii::update_pii(tx, &mut customer, &prepared.pii, new.now).await?;
-    insert_events(tx, &[created_event(&customer, &prepared.event_id)]).await?;
+    insert_events_by(tx, &prepared.actor, &[created_event(&customer, &prepared.event_id)]).await?;
     Ok(Ok(customer))
 }
 
@@ -230,10 +232,13 @@ pub async fn put_pii(app: &App, caller: &Caller, customer_id: &str, pii: &Pii) -
     let customer = find(app, caller, customer_id).await?;
     let sealed = app.vault.seal(&customer.partner_id, &customer.sub, pii, &*app.platform.entropy)?;
     let now = app.platform.now();
+    let id = customer.customer_id.as_str();
+    let audit =
+        NewAudit::change(&app.platform, actor(caller), &customer.partner_id, "customer.pii_written", id);
     let stored = app
         .db
         .write_or_undo(move |tx| {
-            let (sealed, customer) = (sealed.clone(), customer.clone());
+            let (sealed, customer, audit) = (sealed.clone(), customer.clone(), audit.clone());
             Box::pin(async move {
                 let found = store::customers::find(tx, &customer.partner_id, &customer.customer_id).await?;
                 let Some(mut customer) = found.filter(|customer| customer.status != CustomerStatus::Closed)
@@ -244,6 +249,10 @@ pub async fn put_pii(app: &App, caller: &Caller, customer_id: &str, pii: &Pii) -
                     ))));
                 };
                 let changed = store::pii::update_pii(tx, &mut customer, &sealed, now).await?;
+                if changed {
+                    let version = json!({ "pii_version": customer.pii_version });
+                    insert_audit(tx, &[audit.with(version)]).await?;
+                }
                 Ok(Outcome::Commit(Ok(PiiView {
                     customer_id: customer.customer_id,
                     pii_version: customer.pii_version,

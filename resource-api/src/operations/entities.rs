@@ -1,14 +1,15 @@
 //! Entities: a customer's wallets and a partner's own accounts.
 
+use chassis::audit::Actor;
 use chassis::claim::StoredAnswer;
-use chassis::outbox::{NewEvent, insert_events};
+use chassis::outbox::{NewEvent, insert_events_by};
 use chassis::{Fault, Outcome, Tx};
 use serde_json::json;
 
 use super::views::{EntityView, created};
 use super::{Failure, Owner, once};
 use crate::app::App;
-use crate::auth::{Attempt, Bound};
+use crate::auth::{Attempt, Bound, actor};
 use crate::domain::caller::Caller;
 use crate::domain::cursor::{self, ListScope, Page};
 use crate::domain::customer::CustomerStatus;
@@ -36,6 +37,7 @@ pub struct EntityOrder {
 #[derive(Debug, Clone)]
 struct Prepared {
     new: NewEntity,
+    actor: Actor,
     event_id: String,
 }
 
@@ -107,7 +109,7 @@ fn prepare(app: &App, caller: &Caller, order: EntityOrder) -> Result<Prepared, R
         currency: order.currency.code().to_owned(),
         now: app.platform.now(),
     };
-    Ok(Prepared { new, event_id: app.platform.new_id("evt") })
+    Ok(Prepared { new, actor: actor(caller), event_id: app.platform.new_id("evt") })
 }
 
 async fn record(tx: &mut Tx, prepared: &Prepared) -> Result<Result<EntityWithBalance, Refusal>, Fault> {
@@ -129,7 +131,7 @@ async fn record(tx: &mut Tx, prepared: &Prepared) -> Result<Result<EntityWithBal
         return Ok(Err(Refusal::conflict("entity_exists", "the owner has an entity of this label")));
     }
     ledger::open_entity_account(tx, &new.partner_id, &new.entity_id, &new.currency, new.now).await?;
-    insert_events(tx, &[created_event(prepared)]).await?;
+    insert_events_by(tx, &prepared.actor, &[created_event(prepared)]).await?;
     let entity = store::entities::find(tx, &new.partner_id, &new.entity_id).await?;
     let entity = entity.ok_or_else(|| Fault::new("an entity vanished in its own transaction"))?;
     Ok(Ok(with_balances(tx, vec![entity]).await?.pop().ok_or_else(no_account)?))

@@ -1,7 +1,8 @@
 //! Fast transfers: asked for, judged and booked in one transaction.
 
+use chassis::audit::Actor;
 use chassis::claim::StoredAnswer;
-use chassis::outbox::{NewEvent, insert_events};
+use chassis::outbox::{NewEvent, insert_events_by};
 use chassis::{Fault, Tx};
 use keys::token;
 use serde_json::json;
@@ -25,6 +26,7 @@ use crate::store::transfers::TransferFilter;
 pub struct PreparedTransfer {
     order: TransferOrder,
     caller: Caller,
+    actor: Actor,
     transfer_id: String,
     txn_id: String,
     event_id: String,
@@ -52,6 +54,7 @@ pub async fn execute(app: &App, attempt: Attempt, order: TransferOrder) -> Resul
     let prepared = PreparedTransfer {
         order,
         caller: attempt.caller().clone(),
+        actor: attempt.actor(),
         transfer_id: app.platform.new_id("trf"),
         txn_id: app.platform.new_id("txn"),
         event_id: app.platform.new_id("evt"),
@@ -88,7 +91,7 @@ async fn record(tx: &mut Tx, prepared: &PreparedTransfer) -> Result<Result<Trans
     if let Some(Err(refusal)) = posted {
         return refused(&refusal).map(Err);
     }
-    insert_events(tx, &[completed_event(&transfer, &prepared.event_id)]).await?;
+    insert_events_by(tx, &prepared.actor, &[completed_event(&transfer, &prepared.event_id)]).await?;
     Ok(Ok(transfer))
 }
 
