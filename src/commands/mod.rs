@@ -1,6 +1,8 @@
 //! The command line.
 
 mod apply;
+mod audit;
+mod explain;
 mod ledger;
 mod serve;
 
@@ -45,11 +47,29 @@ enum Command {
         #[arg(short = 'f', long = "file", value_name = "PLATFORM.toml")]
         file: PathBuf,
     },
+    /// Say what is known of a request that was refused: when, for whom, why, and what to do about it.
+    Explain {
+        /// The `error_id` of the answer (`err_…`), or its header `x-request-id`.
+        error_id: String,
+        #[command(flatten)]
+        place: audit::Where,
+    },
+    /// Look after the audit.
+    Audit {
+        #[command(subcommand)]
+        command: AuditCommand,
+    },
     /// Look after the ledger.
     Ledger {
         #[command(subcommand)]
         command: LedgerCommand,
     },
+}
+
+#[derive(Subcommand)]
+enum AuditCommand {
+    /// Prove order, completeness and content of every chain; exit status 1 if anything was changed.
+    Verify(audit::Where),
 }
 
 #[derive(Subcommand)]
@@ -79,6 +99,8 @@ impl Cli {
             Command::ResourceApi(arguments) => serve::resource_api(&arguments.config).await,
             Command::Migrate { config } => serve::migrate(&config).await,
             Command::Apply { config, file } => apply::run(&config, &file).await,
+            Command::Explain { error_id, place } => explain::explain(&error_id, place).await,
+            Command::Audit { command: AuditCommand::Verify(place) } => audit::verify(place).await,
             Command::Ledger { command: LedgerCommand::Verify(place) } => ledger::verify(place).await,
         }
     }

@@ -70,13 +70,13 @@ pub(super) fn read<T: DeserializeOwned + Checked>(file: &Path) -> anyhow::Result
 
 /// Which service a configuration file is for.
 #[derive(Debug, PartialEq, Eq)]
-enum Service {
+pub(super) enum Service {
     Authz,
     ResourceApi,
 }
 
 /// Told by the key that only one of them has and needs: `resource_api` or `resource`.
-fn service_of(file: &Path) -> anyhow::Result<Service> {
+pub(super) fn service_of(file: &Path) -> anyhow::Result<Service> {
     let text = std::fs::read_to_string(file).with_context(|| file.display().to_string())?;
     let table: toml::Table = text.parse().with_context(|| file.display().to_string())?;
     match (table.contains_key("resource_api"), table.contains_key("resource")) {

@@ -4,6 +4,7 @@
 mod world;
 
 mod amounts;
+mod audit;
 mod binary;
 mod by_hand;
 mod canaries;
