@@ -11,6 +11,7 @@ mod canaries;
 mod commands;
 mod crash;
 mod directory;
+mod dpop;
 mod fiat_in;
 mod gateway;
 mod idempotency;
