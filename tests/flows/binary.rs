@@ -21,7 +21,8 @@ pub(crate) fn folder() -> TempDir {
 }
 
 fn mode(path: &Path) -> u32 {
-    fs::metadata(path).unwrap_or_else(|error| panic!("{}: {error}", path.display())).permissions().mode() & 0o777
+    fs::metadata(path).unwrap_or_else(|error| panic!("{}: {error}", path.display())).permissions().mode()
+        & 0o777
 }
 
 fn texts(list: &Value, member: &str) -> Vec<String> {
@@ -43,14 +44,31 @@ async fn dev_gives_a_client_all_it_needs_in_a_file_of_its_owner() {
     assert_eq!(
         members,
         [
-            "ca_file", "clients", "front_door", "inbox", "issuer", "ops", "partners", "resource", "shop", "users",
+            "ca_file",
+            "clients",
+            "front_door",
+            "inbox",
+            "issuer",
+            "ops",
+            "partners",
+            "resource",
+            "shop",
+            "users",
             "webhook_sink"
         ]
     );
     let listed = texts(&dev.credentials["clients"], "alias");
     for alias in [
-        "acme-backend", "acme-reviewer", "acme-signed", "acme-web", "acme-app", "acme-spa", "acme-fapi",
-        "pti-backend", "resource-api", "admin-cli",
+        "acme-backend",
+        "acme-reviewer",
+        "acme-signed",
+        "acme-web",
+        "acme-app",
+        "acme-spa",
+        "acme-fapi",
+        "pti-backend",
+        "resource-api",
+        "admin-cli",
     ] {
         assert!(listed.iter().any(|known| known == alias), "{alias} in {listed:?}");
         let client = dev.client(alias);
@@ -111,7 +129,8 @@ async fn started_again_dev_keeps_secrets_ids_and_money_and_takes_new_ports() {
     let mut first = Dev::start(&data, Ports::ANY).await;
     let token = first.token("acme-backend", BACKEND_SCOPE).await;
     let wallet = first.wallet(&token, "keeper").await;
-    let order = first.post(&token, "/v1/fiat-ins", "order-1", &wallet.order("order-1", 1_250, "tok_success")).await;
+    let order =
+        first.post(&token, "/v1/fiat-ins", "order-1", &wallet.order("order-1", 1_250, "tok_success")).await;
     let order = order.expect("an answer");
     assert_eq!((order.status, &order.body["state"]), (201, &Value::from("completed")), "{}", order.body);
     let before = first.credentials.clone();
@@ -162,7 +181,10 @@ async fn the_tour_ends_well_and_shows_no_secret() {
             assert!(!shown.contains(secret), "the tour shows a secret of {}", client["alias"]);
         }
     }
-    assert!(!shown.contains("eyJ") || shown.contains("characters)"), "tokens are shown by their beginning only");
+    assert!(
+        !shown.contains("eyJ") || shown.contains("characters)"),
+        "tokens are shown by their beginning only"
+    );
     let (sound, report) = ledger_verify(&data);
     assert!(sound, "{report}");
 }
@@ -179,7 +201,9 @@ fn dev_refuses_any_address_but_loopback() {
     let folder = folder();
     let data = folder.path().join("data");
     for address in ["0.0.0.0:0", "[::]:0", "192.0.2.1:8080", "example.com:8080", "65536"] {
-        for flag in ["--authz-listen", "--resource-listen", "--door-listen", "--shop-listen", "--authz-ops-listen"] {
+        for flag in
+            ["--authz-listen", "--resource-listen", "--door-listen", "--shop-listen", "--authz-ops-listen"]
+        {
             let output = countersign().args(["dev", flag, address, "--data-dir"]).arg(&data).output();
             let output = output.expect("it starts");
             assert!(!output.status.success(), "{flag} {address} was taken");
@@ -199,7 +223,11 @@ fn a_taken_port_names_the_flag_that_moves_it() {
         let mut command = countersign();
         command.args(["dev", "--data-dir"]).arg(folder.path().join("data"));
         for other in [
-            "--authz-listen", "--resource-listen", "--door-listen", "--shop-listen", "--authz-ops-listen",
+            "--authz-listen",
+            "--resource-listen",
+            "--door-listen",
+            "--shop-listen",
+            "--authz-ops-listen",
             "--resource-ops-listen",
         ] {
             command.args([other, if other == flag { &port } else { "0" }]);

@@ -30,7 +30,8 @@ fn bash(script: &str, data_dir: &Path) -> Vec<Value> {
     assert!(output.status.success(), "{}", said(&output));
     assert!(output.stderr.is_empty(), "it complains: {}", said(&output));
     let lines = String::from_utf8(output.stdout).expect("text");
-    let parsed = lines.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("no JSON: {line}")));
+    let parsed =
+        lines.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("no JSON: {line}")));
     parsed.collect()
 }
 
@@ -44,7 +45,11 @@ async fn the_readmes_block_pays_once_repeats_safely_and_is_refused_otherwise() {
     let [paid, again, refused] = answers.as_slice() else { panic!("three answers: {answers:?}") };
     assert_eq!((&paid["state"], &paid["money"]["amount"]), (&"completed".into(), &1250.into()), "{paid}");
     assert_eq!(paid, again);
-    assert_eq!((&refused["status"], &refused["code"]), (&401.into(), &"token_already_used".into()), "{refused}");
+    assert_eq!(
+        (&refused["status"], &refused["code"]),
+        (&401.into(), &"token_already_used".into()),
+        "{refused}"
+    );
     let delivered = async || {
         let sink = dev.fetch(dev.credential("/webhook_sink")).await.expect("the sink");
         let events = sink.body.as_array().expect("a list").clone();

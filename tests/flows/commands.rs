@@ -1,13 +1,14 @@
 //! The operator's commands: `migrate`, `apply`, and what a service refuses to start with.
 
+pub(crate) mod running;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Output, Stdio};
+use std::path::PathBuf;
+use std::process::{Output, Stdio};
 use std::time::{Duration, Instant};
 
 use chassis::testing::TestDatabase;
-use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::process::{Ports, countersign, run, said};
@@ -18,19 +19,20 @@ const MASTER_KEY: &str = "AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyA";
 const CANARY: &str = "canary-31e7";
 
 /// Configuration files and keys of both services in a folder.
-struct Files {
-    folder: TempDir,
+pub(crate) struct Files {
+    pub(crate) folder: TempDir,
     authz: String,
     resource_api: String,
-    ports: [u16; 2],
+    pub(crate) ports: [u16; 2],
 }
 
 impl Files {
     /// On these databases; the text of each file can be changed before it is used.
-    fn on(authz: &str, resource_api: &str) -> Self {
+    pub(crate) fn on(authz: &str, resource_api: &str) -> Self {
         let folder = TempDir::with_prefix("countersign-config-").expect("a temporary directory");
         let [listen, ops, ..] = Ports::fixed().numbers();
-        let client_key = keys::SigningKey::es256_from_seed([9; 32]).expect("a key").to_private_jwk().expect("a JWK");
+        let client_key =
+            keys::SigningKey::es256_from_seed([9; 32]).expect("a key").to_private_jwk().expect("a JWK");
         let authz = format!(
             "issuer = \"https://id.example.com\"\nresource_api = \"https://api.example.com\"\n\
              listen = [\"127.0.0.1:{listen}\"]\nops_listen = [\"127.0.0.1:{ops}\"]\n\
@@ -58,14 +60,14 @@ impl Files {
         Self::on(&url("authz.sqlite"), &url("resource-api.sqlite"))
     }
 
-    fn private(&self, name: &str, text: &str) -> PathBuf {
+    pub(crate) fn private(&self, name: &str, text: &str) -> PathBuf {
         let path = self.folder.path().join(name);
         fs::write(&path, text).expect("written");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("mode");
         path
     }
 
-    fn authz_file(&self) -> String {
+    pub(crate) fn authz_file(&self) -> String {
         self.private("authz.toml", &self.authz).display().to_string()
     }
 
@@ -75,14 +77,14 @@ impl Files {
 }
 
 #[track_caller]
-fn succeeded(output: &Output) -> String {
+pub(crate) fn succeeded(output: &Output) -> String {
     let said = said(output);
     assert!(output.status.success(), "{said}");
     said
 }
 
 #[track_caller]
-fn refused(output: &Output) -> String {
+pub(crate) fn refused(output: &Output) -> String {
     let said = said(output);
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(!said.contains(CANARY), "a refused value is not shown: {said}");
@@ -97,7 +99,8 @@ async fn migrate_prepares_both_databases_as_often_as_one_likes() {
     ] {
         let files = Files::on(&authz.url().expose(), &resource_api.url().expose());
         for _ in 0..2 {
-            let output = run(&["migrate", "--config", &files.authz_file(), "--config", &files.resource_api_file()]);
+            let output =
+                run(&["migrate", "--config", &files.authz_file(), "--config", &files.resource_api_file()]);
             let said = succeeded(&output);
             assert_eq!(said.matches("up to date").count(), 2, "{said}");
         }
@@ -109,7 +112,8 @@ async fn migrate_prepares_both_databases_as_often_as_one_likes() {
 #[test]
 fn migrate_refuses_a_file_of_neither_service() {
     let files = Files::on_sqlite();
-    let neither = files.private("neither.toml", "issuer = \"https://id.example.com\"\n").display().to_string();
+    let neither =
+        files.private("neither.toml", "issuer = \"https://id.example.com\"\n").display().to_string();
     let said = refused(&run(&["migrate", "--config", &neither]));
     assert!(said.contains("neither.toml"), "{said}");
     assert_ne!(run(&["migrate"]).status.code(), Some(0), "a file is needed");
@@ -117,7 +121,7 @@ fn migrate_refuses_a_file_of_neither_service() {
     assert!(said.contains("/nowhere/authz.toml"), "{said}");
 }
 
-const PLATFORM: &str = "[[partner]]\nalias = \"acme\"\n\n[[partner.client]]\nalias = \"backend\"\n\
+pub(crate) const PLATFORM: &str = "[[partner]]\nalias = \"acme\"\n\n[[partner.client]]\nalias = \"backend\"\n\
     token_endpoint_auth_method = \"client_secret_basic\"\nscope = \"users:read users:write\"\n\
     grant_types = [\"client_credentials\"]\n";
 
@@ -171,13 +175,17 @@ fn unknown_keys_wrong_types_and_missing_keys_are_named_at_once_with_their_lines(
         .replace("resource_api = ", "resource_ipa = ");
     let file = files.authz_file();
     let said = refused(&run(&["authz", "--config", &file]));
-    for problem in ["authz.toml:1: isuer: unknown key", "authz.toml:3: resource_ipa: unknown key", "resource_api: missing"]
-    {
+    for problem in [
+        "authz.toml:1: isuer: unknown key",
+        "authz.toml:3: resource_ipa: unknown key",
+        "resource_api: missing",
+    ] {
         assert!(said.contains(problem), "{problem} in {said}");
     }
     assert!(said.contains("authz.toml:8: client_token_ttl_s"), "{said}");
 
-    files.resource_api = files.resource_api.replace("[client]\n", &format!("[client]\nsecret = \"{CANARY}\"\n"));
+    files.resource_api =
+        files.resource_api.replace("[client]\n", &format!("[client]\nsecret = \"{CANARY}\"\n"));
     files.resource_api.push_str("retries = 3\n");
     let file = files.resource_api_file();
     let said = refused(&run(&["resource-api", "--config", &file]));
@@ -245,9 +253,13 @@ fn no_service_starts_with_a_missing_empty_short_guessable_or_doubled_master_key(
     both_refuse(&inline("canary-31e7"), &|_| (), "master_key");
     // 32 bytes, all the same: somebody filled in a placeholder.
     both_refuse(&inline("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"), &|_| (), "master_key");
-    let doubled = |text: &str| text.replace("master_key_file", &format!("master_key = \"{MASTER_KEY}\"\nmaster_key_file"));
+    let doubled = |text: &str| {
+        text.replace("master_key_file", &format!("master_key = \"{MASTER_KEY}\"\nmaster_key_file"))
+    };
     both_refuse(&doubled, &|_| (), "master_key");
-    let none = |text: &str| text.lines().filter(|line| !line.starts_with("master_key")).collect::<Vec<_>>().join("\n");
+    let none = |text: &str| {
+        text.lines().filter(|line| !line.starts_with("master_key")).collect::<Vec<_>>().join("\n")
+    };
     both_refuse(&none, &|_| (), "master_key");
 }
 
@@ -268,111 +280,4 @@ fn no_service_starts_with_an_origin_without_tls() {
     }
     let http = |text: &str| text.replace("https://api.example.com", "http://api.example.com");
     both_refuse(&http, &|_| (), "resource");
-}
-
-/// A service of its own process; dropped, it is killed.
-struct Service(Child);
-
-impl Drop for Service {
-    fn drop(&mut self) {
-        drop(self.0.kill());
-        drop(self.0.wait());
-    }
-}
-
-impl Service {
-    fn start(service: &str, file: &str, log: &Path) -> Self {
-        let log = fs::File::create(log).expect("a file");
-        let mut command = countersign();
-        command.args([service, "--config", file]).stdout(log.try_clone().expect("a handle")).stderr(log);
-        Self(command.spawn().expect("it starts"))
-    }
-
-    /// SIGTERM, and its exit status.
-    fn end(mut self) -> Option<i32> {
-        let sent = std::process::Command::new("sh").arg("-c").arg(format!("kill -TERM {}", self.0.id())).status();
-        assert!(sent.expect("sh").success());
-        self.0.wait().expect("the end").code()
-    }
-}
-
-/// Asks a plain listener under the host that a load balancer would pass on.
-async fn ask(port: u16, path: &str, host: &str) -> Option<(u16, Value)> {
-    drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
-    let request = reqwest::Client::new().get(format!("http://127.0.0.1:{port}{path}")).header("host", host);
-    let response = request.send().await.ok()?;
-    let status = response.status().as_u16();
-    Some((status, response.json().await.unwrap_or(Value::Null)))
-}
-
-async fn until_it_answers(port: u16, path: &str, wanted: u16) -> Value {
-    for _ in 0..1_500 {
-        match ask(port, path, "localhost").await {
-            Some((status, body)) if status == wanted => return body,
-            _ => tokio::time::sleep(Duration::from_millis(20)).await,
-        }
-    }
-    panic!("{path} does not answer {wanted}");
-}
-
-#[tokio::test]
-async fn the_authorization_server_runs_from_a_file_takes_changes_in_and_ends_on_sigterm() {
-    for database in TestDatabase::both().await {
-        let files = Files::on(&database.url().expose(), "sqlite:unused");
-        let log = files.folder.path().join("log");
-        let config = files.authz_file();
-        let service = Service::start("authz", &config, &log);
-        let [public, ops] = files.ports;
-        until_it_answers(ops, "/readyz", 200).await;
-        let (status, document) =
-            ask(public, "/.well-known/openid-configuration", "id.example.com").await.expect("an answer");
-        assert_eq!((status, &document["issuer"]), (200, &"https://id.example.com".into()));
-        let elsewhere = ask(public, "/.well-known/openid-configuration", "127.0.0.1").await.expect("an answer");
-        assert_eq!((elsewhere.0, &elsewhere.1["code"]), (421, &"misdirected_request".into()));
-
-        let platform = files.private("PLATFORM.toml", PLATFORM).display().to_string();
-        let said = succeeded(&run(&["apply", "--config", &config, "-f", &platform]));
-        let shown = |label: &str| {
-            let rest = said.split_once(&format!("acme/backend: {label} ")).expect(label).1;
-            rest.split_whitespace().next().expect("a value").to_owned()
-        };
-        let (id, secret) = (shown("client_id"), shown("client_secret"));
-        let token = async || {
-            let url = format!("http://127.0.0.1:{public}/oauth2/token");
-            let form = [("grant_type", "client_credentials"), ("scope", "users:read")];
-            let request = reqwest::Client::new().post(url).header("host", "id.example.com");
-            request.basic_auth(&id, Some(&secret)).form(&form).send().await.expect("an answer").status().as_u16()
-        };
-        let mut status = token().await;
-        for _ in 0..100 {
-            if status == 200 {
-                break;
-            }
-            // A client nobody knows yet looks like a guess; the throttle of failures is not in the way of a few.
-            tokio::time::sleep(Duration::from_millis(300)).await;
-            status = token().await;
-        }
-        assert_eq!(status, 200, "a change is taken in by the running service");
-        assert_eq!(service.end(), Some(0));
-        let log = fs::read_to_string(log).expect("the log");
-        assert!(!log.contains(&secret), "the secret is not logged");
-        for line in log.lines() {
-            assert!(serde_json::from_str::<Value>(line).is_ok_and(|line| line.is_object()), "not one JSON line: {line}");
-        }
-    }
-}
-
-#[tokio::test]
-async fn the_payments_api_is_not_ready_before_it_knows_the_directory_and_ends_on_sigterm() {
-    for database in TestDatabase::both().await {
-        let files = Files::on("sqlite:unused", &database.url().expose());
-        let log = files.folder.path().join("log");
-        let service = Service::start("resource-api", &files.resource_api_file(), &log);
-        let checks = until_it_answers(files.ports[1], "/readyz", 503).await;
-        assert!(checks.to_string().contains("directory"), "{checks}");
-        until_it_answers(files.ports[1], "/livez", 200).await;
-        let (status, _) = ask(files.ports[0], "/openapi.json", "api.example.com").await.expect("an answer");
-        assert_eq!(status, 200);
-        assert_eq!(service.end(), Some(0));
-    }
 }

@@ -206,7 +206,8 @@ async fn kills_while_orders_are_in_flight_lose_nothing_that_was_acknowledged() {
         let token = dev.token("acme-backend", BACKEND_SCOPE).await;
         let names: Vec<String> = (0..WALLETS).map(|number| format!("r{round}-w{number}")).collect();
         let wallets = join_all(names.iter().map(|name| dev.wallet(&token, name))).await;
-        let ordering = names.iter().zip(&wallets).map(|(name, wallet)| keep_ordering(&dev, &token, (name, wallet)));
+        let ordering =
+            names.iter().zip(&wallets).map(|(name, wallet)| keep_ordering(&dev, &token, (name, wallet)));
         let (sent, ()) = tokio::join!(join_all(ordering), async {
             tokio::time::sleep(Duration::from_millis(after_ms)).await;
             dev.kill_now();

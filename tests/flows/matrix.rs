@@ -178,7 +178,8 @@ flows! {
 
 /// Tokens of the first listed kind with one flaw each.
 async fn flawed(world: &World, operation: &Operation) -> Vec<(&'static str, String)> {
-    let kind = operation.kinds.iter().copied().find(|kind| *kind != TokenKind::OneTime).expect("a kind with scopes");
+    let kind =
+        operation.kinds.iter().copied().find(|kind| *kind != TokenKind::OneTime).expect("a kind with scopes");
     let good = operation.claims(world, kind);
     let minted = async |change: &dyn Fn(&mut keys::token::AccessToken)| {
         let mut claims = good.clone();
@@ -199,10 +200,19 @@ async fn flawed(world: &World, operation: &Operation) -> Vec<(&'static str, Stri
     let now = world.now();
     vec![
         ("expired", minted(&|claims| claims.exp = now).await),
-        ("expired long ago", minted(&|claims| (claims.iat, claims.exp) = (now.plus(-900), now.plus(-600))).await),
-        ("from the future", minted(&|claims| (claims.iat, claims.exp) = (now.plus(600), now.plus(900))).await),
+        (
+            "expired long ago",
+            minted(&|claims| (claims.iat, claims.exp) = (now.plus(-900), now.plus(-600))).await,
+        ),
+        (
+            "from the future",
+            minted(&|claims| (claims.iat, claims.exp) = (now.plus(600), now.plus(900))).await,
+        ),
         ("another audience", minted(&|claims| claims.aud = "https://elsewhere.test".to_owned()).await),
-        ("the other service's audience", minted(&|claims| claims.aud = operation.other_audience(world)).await),
+        (
+            "the other service's audience",
+            minted(&|claims| claims.aud = operation.other_audience(world)).await,
+        ),
         ("two audiences", altered("aud", json!([operation.audience(world), "https://elsewhere.test"]))),
         ("another issuer", minted(&|claims| claims.iss = "https://elsewhere.test".to_owned()).await),
         ("no exp", altered("exp", Value::Null)),
@@ -210,17 +220,32 @@ async fn flawed(world: &World, operation: &Operation) -> Vec<(&'static str, Stri
         ("no kind", altered("token_kind", Value::Null)),
         ("an unknown kind", altered("token_kind", json!("superuser"))),
         ("no partner", altered("partner_id", Value::Null)),
-        ("an unknown client", minted(&|claims| claims.client_id = "cli_ffffffffffffffffffffffffffffffff".to_owned()).await),
-        ("another partner's client", minted(&|claims| claims.partner_id = world.client("tb/backend").partner_id.clone()).await),
+        (
+            "an unknown client",
+            minted(&|claims| claims.client_id = "cli_ffffffffffffffffffffffffffffffff".to_owned()).await,
+        ),
+        (
+            "another partner's client",
+            minted(&|claims| claims.partner_id = world.client("tb/backend").partner_id.clone()).await,
+        ),
         ("typ JWT", jws::sign(key, "JWT", &claims).expect("a token")),
         ("typ of an assertion", jws::sign(key, "client-authentication+jwt", &claims).expect("a token")),
         ("typ operation+jwt", jws::sign(key, "operation+jwt", &claims).expect("a token")),
         ("a stranger's key", good.sign(&stranger).expect("a token")),
-        ("alg none", format!("{}.{body}.", header(&json!({ "alg": "none", "typ": "at+jwt", "kid": key.kid() })))),
+        (
+            "alg none",
+            format!("{}.{body}.", header(&json!({ "alg": "none", "typ": "at+jwt", "kid": key.kid() }))),
+        ),
         ("HS256 with the public key", hs256(key, body)),
-        ("a jwk of its own", format!("{}.{body}.{signature}", header(&json!({
-            "alg": "ES256", "typ": "at+jwt", "kid": key.kid(), "jwk": stranger.public_jwk().to_value(),
-        })))),
+        (
+            "a jwk of its own",
+            format!(
+                "{}.{body}.{signature}",
+                header(&json!({
+                    "alg": "ES256", "typ": "at+jwt", "kid": key.kid(), "jwk": stranger.public_jwk().to_value(),
+                }))
+            ),
+        ),
         ("a flipped signature", format!("{head}.{body}.{}", flipped(signature))),
         ("no signature", format!("{head}.{body}.")),
         ("another body", format!("{head}.{}.{signature}", flipped(body))),

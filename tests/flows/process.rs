@@ -120,7 +120,8 @@ impl Dev {
             .stderr(file)
             .spawn()
             .expect("the binary starts");
-        let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().expect("a client");
+        let http =
+            reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().expect("a client");
         Self { child, output, credentials: Value::Null, http }
     }
 
@@ -177,7 +178,8 @@ impl Dev {
     /// A token of a client with a secret.
     pub(crate) async fn token(&self, alias: &str, scope: &str) -> String {
         let client = self.client(alias);
-        let [id, secret] = ["client_id", "client_secret"].map(|member| client[member].as_str().expect("text"));
+        let [id, secret] =
+            ["client_id", "client_secret"].map(|member| client[member].as_str().expect("text"));
         let form = [("grant_type", "client_credentials"), ("scope", scope)];
         let url = format!("{}/oauth2/token", self.credential("/issuer"));
         let answer = self.answer(self.http.post(url).basic_auth(id, Some(secret)).form(&form)).await;
@@ -267,6 +269,7 @@ pub(crate) fn credentials(data_dir: &Path) -> Option<Value> {
 
 /// `countersign ledger verify` on a data directory: whether it is sound, and what it said.
 pub(crate) fn ledger_verify(data_dir: &Path) -> (bool, String) {
-    let output = countersign().args(["ledger", "verify", "--data-dir"]).arg(data_dir).output().expect("it starts");
+    let output =
+        countersign().args(["ledger", "verify", "--data-dir"]).arg(data_dir).output().expect("it starts");
     (output.status.success(), said(&output))
 }

@@ -96,7 +96,8 @@ async fn administrator_of_tb(world: &World) -> (String, String) {
         "scope": "clients:read clients:write partners:write users:read users:write",
     });
     let token = world.token("platform/admin", "clients:write").await;
-    let made = world.send(Call::post(format!("{}/v1/clients", world.issuer), &new).bearer(&token)).await.expect(201);
+    let made =
+        world.send(Call::post(format!("{}/v1/clients", world.issuer), &new).bearer(&token)).await.expect(201);
     let text = |member: &str| made[member].as_str().expect("text").to_owned();
     (text("client_id"), text("client_secret"))
 }

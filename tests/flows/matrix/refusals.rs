@@ -14,7 +14,13 @@ pub(super) struct Refusals(Vec<String>);
 impl Refusals {
     /// Checks status, code and shape, and keeps the id.
     #[track_caller]
-    pub(super) fn take(&mut self, operation: &Operation, what: &str, reply: &Reply, (status, code): (u16, &str)) {
+    pub(super) fn take(
+        &mut self,
+        operation: &Operation,
+        what: &str,
+        reply: &Reply,
+        (status, code): (u16, &str),
+    ) {
         let shown = format!("{operation}, {what}: {} {}", reply.status, reply.text);
         assert_eq!(reply.status, status, "{shown}");
         assert_eq!(code_of(operation, &reply.body).as_deref(), Some(code), "{shown}");
@@ -45,8 +51,11 @@ impl Refusals {
         let mut missing = self.0;
         for _ in 0..200 {
             let text = log::text();
-            let named: HashSet<&str> =
-                text.split('"').map(|word| word.strip_prefix("err_").unwrap_or(word)).filter(|word| word.len() == 32).collect();
+            let named: HashSet<&str> = text
+                .split('"')
+                .map(|word| word.strip_prefix("err_").unwrap_or(word))
+                .filter(|word| word.len() == 32)
+                .collect();
             missing.retain(|id| !named.contains(id.as_str()));
             if missing.is_empty() {
                 return;
