@@ -77,9 +77,9 @@ impl Loopback {
         bail!("no port is free on both 127.0.0.1 and ::1 for {flag}")
     }
 
-    /// `http://localhost:PORT`.
-    pub(crate) fn origin(&self) -> String {
-        format!("http://localhost:{}", self.port)
+    /// `SCHEME://localhost:PORT`.
+    pub(crate) fn origin(&self, scheme: &str) -> String {
+        format!("{scheme}://localhost:{}", self.port)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{ops::Deref, sync::Arc};
 
-use chassis::{Db, Platform, keyring::KeyRing};
+use chassis::{Db, Platform, http::RateLimiter, keyring::KeyRing};
 use keys::{
     dpop::Nonces,
     token::{AccessToken, Scope},
@@ -34,6 +34,8 @@ pub struct State {
     pub(crate) registry: Registry,
     pub(crate) directory: DirectoryHead,
     pub(crate) throttle: Throttle,
+    /// How often networks and clients may ask.
+    pub(crate) rates: RateLimiter,
     pub(crate) audiences: Audiences,
     /// `aud` of client assertions, and of the endpoint for clients that may name it.
     pub(crate) token_endpoint: String,

@@ -2,7 +2,10 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
-use chassis::{config::Checked, http::Origin};
+use chassis::{
+    config::Checked,
+    http::{ListenerConfig, Origin},
+};
 use keys::{Algorithm, ring::JWKS_MAX_AGE_S_MIN};
 use secrecy::SecretString;
 use serde::{Deserialize, Deserializer, de::Error};
@@ -30,6 +33,9 @@ pub struct Config {
     /// Where the listener for probes and metrics binds.
     #[serde(default = "ops_listen_default")]
     pub ops_listen: Vec<SocketAddr>,
+    /// TLS, load balancers and rate limits of the public listener.
+    #[serde(default)]
+    pub listener: ListenerConfig,
     /// `sqlite:PATH` or `postgres://…`. It may hold a password.
     pub database_url: SecretString,
     /// base64url of the 32 bytes that seal private keys and key the MACs of secrets. This or `master_key_file`.
@@ -130,6 +136,7 @@ impl Config {
             operation_origins: Vec::new(),
             listen: listen_default(),
             ops_listen: ops_listen_default(),
+            listener: ListenerConfig::default(),
             master_key_file: None,
             signing_algorithm: signing_algorithm_default(),
             client_token_ttl_s: client_token_ttl_s_default(),

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use axum::response::{IntoResponse, Response};
 use chassis::{
     db::Fault,
-    http::{BadInput, ErrorId, Problem, RefusalCode},
+    http::{BadInput, ErrorId, Problem, RefusalCode, TooMany},
 };
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde_json::json;
@@ -56,6 +56,9 @@ pub enum OAuthError {
         /// Seconds until the next attempt is looked at.
         retry_after_s: i64,
     },
+    /// The network or the client asks too often.
+    #[error("too many requests")]
+    TooMany(TooMany),
     /// The body has a media type or size that the endpoint does not take.
     #[error("{}", .0.detail)]
     BadBody(BadInput),
@@ -78,7 +81,9 @@ impl OAuthError {
             Self::UnsupportedGrantType => ("unsupported_grant_type", StatusCode::BAD_REQUEST),
             Self::InvalidScope(_) => ("invalid_scope", StatusCode::BAD_REQUEST),
             Self::InvalidTarget(_) => ("invalid_target", StatusCode::BAD_REQUEST),
-            Self::TooManyFailures { .. } => ("temporarily_unavailable", StatusCode::TOO_MANY_REQUESTS),
+            Self::TooManyFailures { .. } | Self::TooMany(_) => {
+                ("temporarily_unavailable", StatusCode::TOO_MANY_REQUESTS)
+            }
             Self::BadBody(bad) => ("invalid_request", bad.status),
             Self::Internal(fault) if fault.is_retryable() => {
                 ("temporarily_unavailable", StatusCode::SERVICE_UNAVAILABLE)
@@ -99,6 +104,7 @@ impl OAuthError {
             Self::BadSignature(why) => format!("the request signature is refused: {why}").into(),
             Self::InvalidClient { .. } => "client authentication failed".into(),
             Self::UnsupportedGrantType => "the server has no such grant type".into(),
+            Self::TooMany(_) => "too many requests: wait".into(),
             Self::TooManyFailures { .. } => "too many failed authentications: wait".into(),
             Self::Internal(_) => "try again later".into(),
         }
@@ -122,6 +128,12 @@ impl From<BadInput> for OAuthError {
         } else {
             Self::BadBody(bad)
         }
+    }
+}
+
+impl From<TooMany> for OAuthError {
+    fn from(refusal: TooMany) -> Self {
+        Self::TooMany(refusal)
     }
 }
 
@@ -160,6 +172,9 @@ impl IntoResponse for OAuthError {
             }
             Self::TooManyFailures { retry_after_s } => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from(*retry_after_s));
+            }
+            Self::TooMany(too_many) => {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from(too_many.retry_after_s));
             }
             Self::Internal(fault) if fault.is_retryable() => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));

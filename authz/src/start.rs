@@ -5,7 +5,7 @@ use std::sync::Arc;
 use chassis::{
     Db, DbOptions, Fault, Platform,
     config::{Checked, read_secret_file},
-    http::{ServeOptions, serve},
+    http::{RateLimiter, ServeOptions, serve},
     keyring::KeyRing,
     ops::{self, Readiness},
     shutdown::Shutdown,
@@ -140,6 +140,8 @@ pub async fn start(
     if !problems.is_empty() {
         return Err(StartError::Config(problems));
     }
+    let options = config.listener.serve_options();
+    let options = options.map_err(|bad| StartError::Config(vec![format!("listener.tls: {bad}")]))?;
     let app = open(config, platform, shutdown.clone()).await?;
     let readiness = readiness(&app);
     directory::spawn(&app, &shutdown);
@@ -157,7 +159,7 @@ pub async fn start(
     let (public, probes) = (http::router(&app), ops::router(readiness.clone()).merge(listeners.ops_routes));
     let ending = shutdown.clone();
     shutdown.spawn("public listener", async move {
-        serve(listeners.public, public, ServeOptions::default(), ending).await;
+        serve(listeners.public, public, options, ending).await;
     });
     let ending = shutdown.clone();
     shutdown.spawn("ops listener", async move {
@@ -182,6 +184,7 @@ async fn open(config: Config, platform: Platform, shutdown: Shutdown) -> Result<
         documents: Documents::new(&config),
         directory: DirectoryHead::at(head, shutdown),
         throttle: Throttle::default(),
+        rates: RateLimiter::new(config.listener.rate_limits, &platform),
         config,
         db,
         platform,

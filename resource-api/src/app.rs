@@ -8,6 +8,7 @@ use chassis::Platform;
 use chassis::audit::AuditQueue;
 use chassis::db::Db;
 use chassis::fetch::Fetcher;
+use chassis::http::RateLimiter;
 use chassis::keyring::KeyRing;
 use chassis::outbox::Outbox;
 use guard::jwks::KeyCache;
@@ -62,6 +63,8 @@ pub struct Parts {
     pub limits: Arc<MonitoringConfig>,
     /// Transaction C of fiat-ins, as a batch command.
     pub settlements: Settlements,
+    /// How often networks and clients may change something.
+    pub rates: RateLimiter,
     /// The key of status tokens.
     pub status_token_key: MacKey,
     /// Refusals, on their way to the audit.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use chassis::config::Checked;
 use chassis::db::DatabaseUrl;
-use chassis::http::Origin;
+use chassis::http::{ListenerConfig, Origin};
 use ipnet::IpNet;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
@@ -39,6 +39,9 @@ pub struct Config {
     /// Addresses of the ops listener.
     #[serde(default = "ops_listen_default")]
     pub ops_listen: Vec<SocketAddr>,
+    /// TLS, load balancers and rate limits of the public listener.
+    #[serde(default)]
+    pub listener: ListenerConfig,
     /// `sqlite:PATH` or a `postgres://` URL.
     pub database_url: SecretString,
     /// base64url of the 32 bytes that seal private keys and personal data. This or `master_key_file`.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use chassis::config::read_secret_file;
 use chassis::db::{DatabaseUrl, Db, DbOptions, Fault};
 use chassis::fetch::{FetchPolicy, Fetcher};
-use chassis::http::{ServeOptions, serve};
+use chassis::http::{RateLimiter, ServeOptions, serve};
 use chassis::keyring::KeyRing;
 use chassis::lease::run_leased;
 use chassis::ops::{self, Readiness};
@@ -101,12 +101,13 @@ pub async fn start(
     platform: Platform,
     shutdown: Shutdown,
 ) -> Result<Running, StartError> {
+    let options = config.listener.serve_options();
+    let options = options.map_err(|bad| StartError::Config(format!("listener.tls: {bad}")))?;
     let app = open(config, platform).await?;
     let public = router(&app)?;
     spawn_tasks(&app, &shutdown);
     let ops = ops::router(readiness(&app)).merge(listeners.ops_routes);
-    shutdown
-        .spawn("resource-api", serve(listeners.public, public, ServeOptions::default(), shutdown.clone()));
+    shutdown.spawn("resource-api", serve(listeners.public, public, options, shutdown.clone()));
     shutdown.spawn("resource-api ops", serve(listeners.ops, ops, ServeOptions::default(), shutdown.clone()));
     Ok(Running { app })
 }
@@ -154,6 +155,7 @@ pub async fn open(config: Config, platform: Platform) -> Result<App, StartError>
         settlements: settlements(&db),
         status_token_key: master.mac_key("status token"),
         limits: Arc::new(config.monitoring.clone()),
+        rates: RateLimiter::new(config.listener.rate_limits, &platform),
         gateway,
         keyring,
         master,

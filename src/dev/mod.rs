@@ -1,6 +1,7 @@
 //! `countersign dev`: both services, a sandbox gateway and the front door in one process, on loopback, with partners
 //! and users to try. The data directory keeps everything; started again on it, only URLs are derived anew.
 
+mod authority;
 pub(crate) mod credentials;
 mod door;
 mod seed;
@@ -18,6 +19,7 @@ use chassis::shutdown::Shutdown;
 use chassis::telemetry;
 
 use crate::listen::{Loopback, LoopbackPort};
+use authority::Authority;
 use credentials::{Credentials, Ops};
 
 /// How long running requests may take to end after Ctrl-C.
@@ -47,6 +49,9 @@ pub(crate) struct DevArguments {
     /// Port of the payments API's probes, metrics and webhook sink.
     #[arg(long, value_name = "PORT", default_value = "9081")]
     resource_ops_listen: LoopbackPort,
+    /// Speak https, with a certificate of an authority that is made in the data directory.
+    #[arg(long)]
+    tls: bool,
     /// Walk the product's flows as a real client, printing requests and answers.
     #[arg(long)]
     tour: bool,
@@ -87,7 +92,7 @@ pub(crate) async fn run(arguments: DevArguments) -> anyhow::Result<ExitCode> {
     prepare(&arguments.data_dir)?;
     let sockets = Sockets::bind(&arguments).await?;
     let shutdown = Shutdown::on_signals()?;
-    let credentials = start(&arguments.data_dir, sockets, &shutdown).await?;
+    let credentials = start(&arguments, sockets, &shutdown).await?;
     announce(&credentials, &arguments.data_dir);
     let mut code = ExitCode::SUCCESS;
     if arguments.tour {
@@ -119,25 +124,32 @@ fn prepare(data_dir: &Path) -> anyhow::Result<()> {
 }
 
 /// Starts the services on bound sockets, seeds them and writes `credentials.json`.
-async fn start(data_dir: &Path, sockets: Sockets, shutdown: &Shutdown) -> anyhow::Result<Credentials> {
-    let platform = Platform::system(true);
+async fn start(
+    arguments: &DevArguments,
+    sockets: Sockets,
+    shutdown: &Shutdown,
+) -> anyhow::Result<Credentials> {
+    let (data_dir, platform) = (arguments.data_dir.as_path(), Platform::system(true));
+    let tls = arguments.tls.then(|| Authority::in_directory(data_dir, &platform)).transpose()?;
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let ops = |ops: &Loopback| ops.origin("http");
     Credentials::withdraw(data_dir)?;
     let earlier = Credentials::kept(data_dir)?;
     let mut clients = seed::clients(earlier.as_ref(), &platform)?;
     let mut credentials = Credentials {
-        issuer: sockets.authz.origin(),
-        resource: sockets.resource.origin(),
-        front_door: sockets.door.origin(),
-        shop: sockets.shop.origin(),
-        ca_file: None,
-        ops: Ops { authz: sockets.authz_ops.origin(), resource_api: sockets.resource_ops.origin() },
+        issuer: sockets.authz.origin(scheme),
+        resource: sockets.resource.origin(scheme),
+        front_door: sockets.door.origin(scheme),
+        shop: sockets.shop.origin(scheme),
+        ca_file: tls.as_ref().map(|tls| tls.ca_file.display().to_string()),
+        ops: Ops { authz: ops(&sockets.authz_ops), resource_api: ops(&sockets.resource_ops) },
         partners: Vec::new(),
-        inbox: format!("{}/dev/inbox", sockets.authz_ops.origin()),
-        webhook_sink: format!("{}/dev/webhooks", sockets.resource_ops.origin()),
+        inbox: format!("{}/dev/inbox", ops(&sockets.authz_ops)),
+        webhook_sink: format!("{}/dev/webhooks", ops(&sockets.resource_ops)),
         users: earlier.map_or_else(Vec::new, |file| file.users),
         clients: Vec::new(),
     };
-    let files = services::Files::in_directory(data_dir, &platform)?;
+    let files = services::Files::in_directory(data_dir, tls, &platform)?;
     let authz_config = services::authz_config(&credentials, &files)?;
     let file = seed::platform_file(&clients, &credentials.shop)?;
     let applied =

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use axum::Router;
 use chassis::Platform;
-use chassis::http::{HttpOptions, Origin, ServeOptions, layered, serve};
+use chassis::http::{HttpOptions, ListenerConfig, Origin, layered, serve};
 use chassis::shutdown::Shutdown;
 use guard::Standing;
 use resource_api::config::ClientConfig;
@@ -17,6 +17,7 @@ use secrecy::SecretString;
 use tokio::net::TcpListener;
 
 use super::Sockets;
+use super::authority::Authority;
 use super::credentials::{Credentials, write_private};
 use super::{door, sink};
 
@@ -31,17 +32,23 @@ pub(crate) struct Files {
     resource_database: PathBuf,
     resource_master: PathBuf,
     gateway_record: PathBuf,
+    tls: Option<Authority>,
 }
 
 impl Files {
     /// Names them, and draws the master keys at the first start.
-    pub(crate) fn in_directory(data_dir: &Path, platform: &Platform) -> anyhow::Result<Self> {
+    pub(super) fn in_directory(
+        data_dir: &Path,
+        tls: Option<Authority>,
+        platform: &Platform,
+    ) -> anyhow::Result<Self> {
         let files = Self {
             authz_database: data_dir.join("authz.sqlite"),
             authz_master: data_dir.join("authz.master"),
             resource_database: data_dir.join("resource-api.sqlite"),
             resource_master: data_dir.join("resource-api.master"),
             gateway_record: data_dir.join("sandbox-gateway.jsonl"),
+            tls,
         };
         for path in [&files.authz_master, &files.resource_master] {
             if !path.exists() {
@@ -49,6 +56,11 @@ impl Files {
             }
         }
         Ok(files)
+    }
+
+    /// What every public listener is made of.
+    fn listener(&self) -> ListenerConfig {
+        ListenerConfig { tls: self.tls.as_ref().map(|one| one.tls.clone()), ..ListenerConfig::default() }
     }
 }
 
@@ -68,6 +80,7 @@ pub(crate) fn authz_config(credentials: &Credentials, files: &Files) -> anyhow::
     );
     config.public_origins = vec![origin(&credentials.front_door)?];
     config.operation_origins = vec![origin(&credentials.front_door)?];
+    config.listener = files.listener();
     Ok(config)
 }
 
@@ -84,7 +97,7 @@ fn resource_config(
         authz_networks: Vec::new(),
         resource: origin(&credentials.resource)?,
         public_origins: vec![origin(&credentials.front_door)?],
-        authorities_file: None,
+        authorities_file: files.tls.as_ref().map(|one| one.ca_file.clone()),
         listen: Vec::new(),
         ops_listen: Vec::new(),
         database_url: sqlite(&files.resource_database),
@@ -95,6 +108,7 @@ fn resource_config(
             private_jwk: Some(SecretString::from(jwk.to_string())),
             private_jwk_file: None,
         },
+        listener: files.listener(),
         idempotency_key_ttl_s: resource_api::config::IDEMPOTENCY_KEY_TTL_S_DEFAULT,
         webhook_networks: Vec::new(),
         dpop_nonce_required: false,
@@ -148,10 +162,11 @@ pub(crate) async fn start(
             platform,
         ),
     };
-    let front = serve(sockets.door.sockets, front.into_router(), ServeOptions::default(), shutdown.clone());
+    let options = files.listener().serve_options()?;
+    let front = serve(sockets.door.sockets, front.into_router(), options.clone(), shutdown.clone());
     shutdown.spawn("front door", front);
     let shop = layered(Router::new(), HttpOptions::new("shop", vec![origin(&credentials.shop)?]), platform);
-    shutdown.spawn("shop", serve(sockets.shop.sockets, shop, ServeOptions::default(), shutdown.clone()));
+    shutdown.spawn("shop", serve(sockets.shop.sockets, shop, options, shutdown.clone()));
     wait_until_ready(&resource_api).await?;
     Ok(Running { resource_api })
 }

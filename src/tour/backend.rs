@@ -33,7 +33,7 @@ impl Backend {
         let signed = credentials.client("acme-signed")?.clone();
         let signature_key = client::signature_key(&signed)?;
         let mut backend = Self {
-            http: Http::new()?,
+            http: Http::new(credentials.ca_file.as_deref())?,
             webhooks: Receiver::start().await?,
             webhook_key: String::new(),
             signature_key,

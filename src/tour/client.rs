@@ -112,9 +112,14 @@ pub(crate) struct Http {
 }
 
 impl Http {
-    pub(crate) fn new() -> anyhow::Result<Self> {
-        let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build()?;
-        Ok(Self { client })
+    /// A client that trusts, beside the system's, the authority in `ca_file`.
+    pub(crate) fn new(ca_file: Option<&str>) -> anyhow::Result<Self> {
+        let mut builder = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none());
+        if let Some(path) = ca_file {
+            let pem = std::fs::read(path).with_context(|| path.to_owned())?;
+            builder = builder.tls_certs_merge([reqwest::Certificate::from_pem(&pem)?]);
+        }
+        Ok(Self { client: builder.build()? })
     }
 
     /// Sends without printing.

@@ -25,4 +25,5 @@ mod races;
 mod reviews;
 mod signatures;
 mod tidy;
+mod tls;
 mod webhooks;

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use axum::extract::FromRequestParts;
 use chassis::{
-    http::{PeerAddress, StrictForm, TargetUri},
+    http::{ClientAddress, StrictForm, TargetUri},
     replay::remember_once,
 };
 use http::{HeaderMap, header, request::Parts};
@@ -56,9 +56,11 @@ impl<F: ClientForm> FromRequestParts<App> for FromClient<F> {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, OAuthError> {
         refuse_query(parts.uri.query().unwrap_or_default(), F::PARAMETERS)?;
+        let peer = ClientAddress::from_request_parts(parts, app).await?.0;
+        app.rates.count_network(peer)?;
         let form = StrictForm::<F, OAuthError>::from_request_parts(parts, app).await?.value;
-        let peer = PeerAddress::from_request_parts(parts, app).await?.ip();
         let who = authenticate(app, parts, &form.credentials(), peer).await?;
+        app.rates.count_client(&who.client.id)?;
         if who.client.settings.profile == Profile::HttpSig {
             let verified = signed::verify(app, &who.client, parts).await;
             verified.inspect_err(|_| who.note()).map_err(signed::Refusal::into_oauth)?;

@@ -44,7 +44,8 @@ pub fn router(app: &App) -> Router {
     let open = Router::new()
         .merge(SwaggerUi::new("/docs").url("/openapi.json", document).config(docs))
         .route("/", get(|| async { Redirect::to("/docs/") }));
-    let options = HttpOptions::new(SERVICE, app.config.origins());
+    let mut options = HttpOptions::new(SERVICE, app.config.origins());
+    options.trusted_proxies = app.config.listener.trusted_proxies.clone();
     layered(guarded.with_state(app.clone()).merge(open), options.audited(app.audit.clone()), &app.platform)
 }
 

@@ -12,6 +12,7 @@ mod management;
 mod matrix;
 mod platform;
 mod pti;
+mod rates;
 mod token;
 mod user_tokens;
 mod users;

@@ -22,6 +22,7 @@ use tower::{Service, layer::layer_fn, service_fn};
 use super::error_id::ErrorId;
 use super::origin::Origin;
 use super::problem::{Problem, RefusalCode, bad_request, internal, unavailable};
+use super::proxies::{ClientAddress, TrustedProxies};
 use super::received::Received;
 use super::stats::RouteStats;
 use crate::audit::AuditQueue;
@@ -48,6 +49,8 @@ pub struct HttpOptions {
     pub request_deadline: Duration,
     /// How many requests may be worked on at once; more are answered with 503.
     pub in_flight_max: usize,
+    /// Load balancers that are believed about the address of a client.
+    pub trusted_proxies: TrustedProxies,
     /// Where refusals are noted for the audit.
     pub audit: Option<AuditQueue>,
 }
@@ -65,6 +68,7 @@ impl HttpOptions {
             body_deadline: Duration::from_secs(10),
             request_deadline: Duration::from_secs(15),
             in_flight_max: 1024,
+            trusted_proxies: TrustedProxies::default(),
             audit: None,
         }
     }
@@ -223,13 +227,14 @@ impl Gate {
     }
 
     /// Reads the whole body and leaves it, with the target, in the extensions.
-    async fn receive(&self, origin: Origin, mut request: Request) -> Result<Request, Problem> {
+    async fn receive(&self, origin: Origin, request: Request) -> Result<Request, Problem> {
         let uri = request.uri().clone();
-        if request.body().is_end_stream() {
-            request.extensions_mut().insert(Received { origin, uri, body: Bytes::new() });
-            return Ok(request);
-        }
         let (mut parts, body) = request.into_parts();
+        ClientAddress::note(&mut parts.extensions, &parts.headers, &self.options.trusted_proxies);
+        if body.is_end_stream() {
+            parts.extensions.insert(Received { origin, uri, body: Bytes::new() });
+            return Ok(Request::from_parts(parts, body));
+        }
         let collected = Limited::new(body, self.options.body_bytes_max).collect();
         let body = match tokio::time::timeout(self.options.body_deadline, collected).await {
             Ok(Ok(collected)) => collected.to_bytes(),

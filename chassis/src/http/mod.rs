@@ -11,9 +11,12 @@ mod form;
 mod form_values;
 mod gate;
 mod json;
+mod listener;
 mod origin;
 mod places;
 mod problem;
+mod proxies;
+mod rate;
 mod received;
 mod serve;
 mod stats;
@@ -24,11 +27,14 @@ pub use error_id::{ErrorId, RequestNotes};
 pub use form::{StrictForm, StrictQuery};
 pub use gate::{HttpOptions, layered};
 pub use json::StrictJson;
+pub use listener::ListenerConfig;
 pub use origin::{BadOrigin, Origin, TargetUri};
 pub use problem::{
     BadInput, Problem, RefusalCode, bad_request, conflict, forbidden, internal, not_found, unauthorized,
     unavailable, unprocessable,
 };
+pub use proxies::{ClientAddress, ForwardedHeader, TrustedProxies};
+pub use rate::{Rate, RateLimiter, RateLimits, TooMany};
 pub use received::{PeerAddress, RawBody};
 pub use serve::{ServeOptions, serve};
 pub use tls::{BadCertificate, BadName, BadTls, ClientCertificate, DistinguishedName, Tls, TlsFiles};

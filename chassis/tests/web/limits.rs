@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use chassis::http::ServeOptions;
+use chassis::http::{HttpOptions, ServeOptions};
 use tokio::io::AsyncWriteExt;
 
 use crate::world::{World, read_reply};
@@ -189,6 +189,26 @@ async fn a14_a15_headers_of_proxies_that_nobody_trusts_have_no_effect() {
     let forwarded = [("Forwarded", "for=203.0.113.9;host=evil.example;proto=https")];
     let reply = world.send("GET", "/target", &forwarded, b"").await;
     assert_eq!(reply.text, format!("http://{}/target 127.0.0.1", world.address));
+}
+
+#[tokio::test]
+async fn a14_a_trusted_proxy_is_believed_about_the_clients_address_and_nothing_else() {
+    let trusting = |http: &mut HttpOptions| {
+        http.trusted_proxies.networks = vec!["127.0.0.0/8".parse().unwrap()];
+    };
+    let world = World::start_with(trusting, |_| ()).await;
+    let said = [
+        ("X-Forwarded-For", "198.51.100.7, 203.0.113.9"),
+        ("X-Forwarded-Host", "evil.example"),
+        ("X-Forwarded-Proto", "https"),
+        ("Forwarded", "for=198.51.100.1;host=evil.example"),
+        ("X_Forwarded_For", "198.51.100.2"),
+    ];
+    assert_eq!(world.send("GET", "/client", &said, b"").await.text, "203.0.113.9");
+    let target = world.send("GET", "/target", &said, b"").await.text;
+    assert_eq!(target, format!("http://{}/target 127.0.0.1", world.address));
+    let nobody = World::start().await;
+    assert_eq!(nobody.send("GET", "/client", &said, b"").await.text, "127.0.0.1");
 }
 
 #[tokio::test]

@@ -12,8 +12,8 @@ use axum::response::Response;
 use axum::routing::{get, post};
 use axum::{Extension, Router};
 use chassis::http::{
-    ClientCertificate, ErrorId, HttpOptions, PeerAddress, RawBody, ServeOptions, StrictForm, StrictJson,
-    StrictQuery, TargetUri, layered, serve,
+    ClientAddress, ClientCertificate, ErrorId, HttpOptions, PeerAddress, RawBody, ServeOptions, StrictForm,
+    StrictJson, StrictQuery, TargetUri, layered, serve,
 };
 use chassis::shutdown::Shutdown;
 use chassis::telemetry::{self, Format, LogGuard};
@@ -146,6 +146,7 @@ struct Page {
 fn routes(slow_finished: Arc<AtomicUsize>) -> Router {
     Router::new()
         .route("/fixed", get(async || "fixed"))
+        .route("/client", get(async |client: ClientAddress| client.0.to_string()))
         .route("/target", get(async |target: TargetUri, peer: PeerAddress| format!("{target} {}", peer.ip())))
         .route(
             "/certificate",

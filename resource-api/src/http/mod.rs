@@ -7,6 +7,7 @@ mod entities;
 mod events;
 mod fiat_ins;
 mod page;
+mod rates;
 mod reviews;
 mod transfers;
 mod webhooks;
@@ -16,6 +17,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Bytes;
+use axum::middleware::from_fn_with_state;
 use axum::response::IntoResponse;
 use axum::routing::get;
 use chassis::http::{HttpOptions, Problem, layered};
@@ -82,9 +84,12 @@ pub fn router(app: &App) -> Result<Router, BadDocument> {
         // Set before the layers, so that a preflight reaches them on a path without OPTIONS.
         .method_not_allowed_fallback(wrong_method)
         .with_state(app.clone())
+        .layer(from_fn_with_state(app.clone(), rates::of_client))
         .layer(guard.layer())
+        .layer(from_fn_with_state(app.clone(), rates::of_network))
         .layer(CorsLayer::new(&guard));
-    let options = HttpOptions::new("resource-api", app.config.origins());
+    let mut options = HttpOptions::new("resource-api", app.config.origins());
+    options.trusted_proxies = app.config.listener.trusted_proxies.clone();
     let routes = routes.layer(axum::middleware::map_response_with_state(app.clone(), asker::note));
     Ok(layered(routes, options.audited(app.audit.clone()), &app.platform))
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::Router;
 use chassis::Platform;
-use chassis::http::{HttpOptions, ServeOptions, layered, serve};
+use chassis::http::{HttpOptions, ListenerConfig, ServeOptions, layered, serve};
 use chassis::shutdown::Shutdown;
 use chassis::testing::TestDatabase;
 use guard::Standing;
@@ -156,6 +156,7 @@ pub(super) fn api_config(place: &Place<'_>, clients: &[Client], options: &Option
             private_jwk: Some(SecretString::from(jwk.to_string())),
             private_jwk_file: None,
         },
+        listener: ListenerConfig::default(),
         idempotency_key_ttl_s: IDEMPOTENCY_KEY_TTL_S_DEFAULT,
         webhook_networks: Vec::new(),
         dpop_nonce_required: false,
