@@ -34,6 +34,7 @@ flows! {
         }
         world.order(&customer, 100, "tok_decline").await.expect(201);
         world.order(&customer, 900_000_000, "tok_success").await.expect(201);
+        receiver.wait_for("fiat_in.refused", |event| event["type"] == "fiat_in.refused").await;
         let arrived = all_delivered(world, &receiver, "ta").await;
         let listed = events_of(world, "ta").await;
         let numbers: Vec<i64> = listed.iter().map(|event| event["seq"].as_i64().expect("seq")).collect();

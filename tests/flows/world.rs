@@ -125,7 +125,7 @@ pub(crate) struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { gateway_deadline_ms: 1_000, monitoring: resource_api::monitoring::MonitoringConfig::default() }
+        Self { gateway_deadline_ms: 3_000, monitoring: resource_api::monitoring::MonitoringConfig::default() }
     }
 }
 
