@@ -106,6 +106,7 @@ pub(crate) struct AuditPage {
 #[utoipa::path(
     get,
     path = "/v1/audit-events",
+    operation_id = "list_audit_events",
     tag = "Audit",
     params(AuditQuery),
     responses(
