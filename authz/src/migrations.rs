@@ -18,9 +18,9 @@ pub const MIGRATIONS: &[Migration] = &[
         sql: include_str!("../../migrations/authz/0005_directory_event.sql"),
     },
     Migration {
-        version: 7,
+        version: 6,
         name: "client_dpop",
-        sql: include_str!("../../migrations/authz/0007_client_dpop.sql"),
+        sql: include_str!("../../migrations/authz/0006_client_dpop.sql"),
     },
 ];
 

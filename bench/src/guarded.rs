@@ -11,7 +11,11 @@ use chassis::{Clock, SystemClock};
 use futures_util::future::BoxFuture;
 use guard::jwks::{KeyCache, KeySource, KeysUnavailable};
 use guard::standing::ReplayUnavailable;
-use guard::{ClientStanding, Facts, Guard, Refusal, ReplayMemory, Requirements, Settings, Setup, Standing};
+use guard::{
+    ClientStanding, Dpop, Facts, Guard, Refusal, ReplayMemory, Requirements, Settings, Setup, Standing,
+};
+use keys::dpop::Nonces;
+use keys::seal::{MasterKey, MasterKeys};
 use keys::token::{AccessToken, Scope, TokenKind};
 use keys::{SigningKey, UnixSeconds};
 use serde_json::json;
@@ -120,6 +124,7 @@ pub(crate) async fn serve(folder: &Path) -> anyhow::Result<()> {
         scope: SCOPE.parse::<Scope>()?,
         ..ClientStanding::default()
     };
+    let master = MasterKeys::new(MasterKey::new([9; 32]), Vec::new());
     let guard = Guard::new(Setup {
         settings: Settings {
             issuer: ISSUER.to_owned(),
@@ -130,9 +135,11 @@ pub(crate) async fn serve(folder: &Path) -> anyhow::Result<()> {
         keys: Arc::new(KeyCache::new(Arc::new(OneKey(serde_json::to_vec(&jwks)?)))),
         standing: Arc::new(OneClient(Arc::new(standing))),
         replay: Arc::new(NoReplay),
+        dpop: Dpop::new(Nonces::new(&master), false),
         now: Arc::new(|| SystemClock.now()),
         facts: |parts| {
             Some(Facts {
+                scheme: "http".to_owned(),
                 authority: "localhost".to_owned(),
                 path: parts.uri.path().to_owned(),
                 query: parts.uri.query().map(str::to_owned),

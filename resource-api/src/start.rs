@@ -212,6 +212,12 @@ fn readiness(app: &App) -> Readiness {
             read.map(drop).map_err(|fault| fault.to_string())
         })
     });
+    readiness.flag("migrated").set(true);
+    let keyring = Arc::clone(&app.keyring);
+    readiness.add("signing_key", move || {
+        let held = keyring.verifying(keyring.active().kid()).is_some();
+        Box::pin(std::future::ready(if held { Ok(()) } else { Err("none is active".to_owned()) }))
+    });
     let directory = app.directory.clone();
     readiness.add("directory", move || {
         let loaded = directory.snapshot().is_some();

@@ -23,7 +23,7 @@ pub(crate) async fn register(credentials: &mut Credentials, running: &Running) -
     for partner in &credentials.partners {
         deliver_to_sink(app, &partner.id, &credentials.webhook_sink).await?;
     }
-    let http = Http::new()?;
+    let http = Http::new(credentials.ca_file.as_deref())?;
     let at_authz = token(&http, credentials, "users:write").await?;
     let at_resource = token(&http, credentials, "customers:write").await?;
     let partner =

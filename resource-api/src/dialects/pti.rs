@@ -4,10 +4,10 @@
 //! References are answered as `{id, link}`, refusals as `{code, message}`.
 
 mod funding;
+pub(crate) mod person;
 mod refusal;
 mod users;
 mod wallets;
-pub(crate) mod person;
 
 use serde::Serialize;
 use utoipa::ToSchema;
