@@ -1,5 +1,12 @@
 //! Black-box tests of the whole: both services in process on real sockets, real databases, real HTTP.
 
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::similar_names,
+    reason = "a test stops at what it cannot go on from, and names signer and signed side by side"
+)]
+
 #[macro_use]
 mod world;
 
@@ -14,6 +21,7 @@ mod directory;
 mod dpop;
 mod fiat_in;
 mod gateway;
+mod hygiene;
 mod idempotency;
 mod kills;
 mod matrix;
