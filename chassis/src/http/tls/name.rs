@@ -206,7 +206,7 @@ mod tests {
         for text in [
             "CN=backend,OU=Payments,O=Acme GmbH,C=DE",
             "CN=a\\,b\\+c\\\\,O=\\#1\\ ",
-            "CN=two+UID=parts,DC=example,DC=com",
+            "UID=parts+CN=two,DC=example,DC=com",
             "1.3.6.1.4.1.1466.0=#04024869",
             "CN=line\\0abreak",
         ] {
