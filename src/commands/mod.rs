@@ -81,8 +81,8 @@ enum LedgerCommand {
 /// How a service is told its settings.
 #[derive(clap::Args)]
 struct ServiceArguments {
-    /// Configuration file. Any key can be overridden by an environment variable, COUNTERSIGN__KEY or
-    /// COUNTERSIGN__TABLE__KEY.
+    /// Configuration file. Any key can be overridden by an environment variable, `COUNTERSIGN__KEY` or
+    /// `COUNTERSIGN__TABLE__KEY`.
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
 }

@@ -45,6 +45,7 @@ pub(crate) struct Partner {
     pub(crate) alias: String,
 }
 
+#[allow(clippy::struct_field_names, reason = "the contract's own member names")]
 /// A client with its secrets. Absent members do not apply to its authentication method.
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct Client {

@@ -150,16 +150,15 @@ pub(crate) fn platform_file(clients: &[Client], shop: &str) -> anyhow::Result<Pl
     for seed in seeds() {
         let client = clients.iter().find(|client| client.alias == seed.alias).context("a seeded client")?;
         let entry = client_file(&seed, client, shop)?;
-        match file.partners.iter_mut().find(|partner| partner.alias == seed.partner) {
-            Some(partner) => partner.clients.push(entry),
-            None => {
-                let mut partner = PartnerFile::new(seed.partner);
-                partner.platform = seed.partner == "platform";
-                partner.dialects = if seed.partner == "pti" { vec![Dialect::Pti] } else { Vec::new() };
-                partner.clients.push(entry);
-                file.partners.push(partner);
-            }
+        if let Some(partner) = file.partners.iter_mut().find(|partner| partner.alias == seed.partner) {
+            partner.clients.push(entry);
+            continue;
         }
+        let mut partner = PartnerFile::new(seed.partner);
+        partner.platform = seed.partner == "platform";
+        partner.dialects = if seed.partner == "pti" { vec![Dialect::Pti] } else { Vec::new() };
+        partner.clients.push(entry);
+        file.partners.push(partner);
     }
     Ok(file)
 }

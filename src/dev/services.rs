@@ -52,7 +52,7 @@ impl Files {
         };
         for path in [&files.authz_master, &files.resource_master] {
             if !path.exists() {
-                write_private(path, keys::b64::encode(&platform.random::<32>()).as_bytes())?;
+                write_private(path, keys::b64::encode(platform.random::<32>()).as_bytes())?;
             }
         }
         Ok(files)

@@ -69,7 +69,7 @@ async fn customer(http: &Http, credentials: &Credentials, token: &str, alias: &s
     let body = json!({ "external_id": alias, "kind": "person", "country": "DE" });
     let call = Call::post_json(&format!("{}/v1/customers", credentials.resource), &body)?
         .bearer(token)?
-        .header("idempotency-key", &keys::b64::encode(&Platform::system(true).random::<16>()))?;
+        .header("idempotency-key", &keys::b64::encode(Platform::system(true).random::<16>()))?;
     let answer = http.quiet(&call).await?;
     if answer.status != 201 && answer.body["code"] != "external_id_taken" {
         bail!("register {alias}: answered {}: {}", answer.status, answer.body);

@@ -96,12 +96,12 @@ impl Call {
             body: &self.body,
         };
         let signer = Signer { key, keyid: key.kid(), tag: SIGNATURE_TAG, created: now, nonce };
-        let signed = signer.sign(&message).context("sign the request")?;
-        if let Some(digest) = signed.content_digest {
+        let made = signer.sign(&message).context("sign the request")?;
+        if let Some(digest) = made.content_digest {
             self.headers.insert("content-digest", HeaderValue::from_str(&digest)?);
         }
-        self.headers.insert("signature-input", HeaderValue::from_str(&signed.signature_input)?);
-        self.headers.insert("signature", HeaderValue::from_str(&signed.signature)?);
+        self.headers.insert("signature-input", HeaderValue::from_str(&made.signature_input)?);
+        self.headers.insert("signature", HeaderValue::from_str(&made.signature)?);
         Ok(self)
     }
 }
