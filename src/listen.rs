@@ -1,4 +1,4 @@
-//! Loopback listeners for `countersign dev`: one port on 127.0.0.1 and, where there is IPv6, on ::1.
+//! Loopback listeners for `countersign dev`: one port on 127.0.0.1 and, where there is IPv6, on `::1`.
 
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -51,7 +51,7 @@ pub(crate) struct Loopback {
 }
 
 impl Loopback {
-    /// Binds 127.0.0.1, then ::1 on the same number; with port 0 again on a clash.
+    /// Binds 127.0.0.1, then `::1` on the same number; with port 0 again on a clash.
     ///
     /// # Errors
     /// When the port is taken; the message names the flag that moves it.

@@ -117,6 +117,7 @@ impl Backend {
 }
 
 /// One customer as the partner knows it.
+#[allow(clippy::struct_field_names, reason = "the API's own member names")]
 pub(crate) struct Customer {
     pub(crate) external_id: String,
     pub(crate) customer_id: String,
@@ -132,7 +133,7 @@ pub(crate) fn now() -> UnixSeconds {
 pub(crate) fn random_text() -> String {
     let mut bytes = [0; 16];
     SystemEntropy.fill(&mut bytes);
-    keys::b64::encode(&bytes)
+    keys::b64::encode(bytes)
 }
 
 /// A string member of an answer.

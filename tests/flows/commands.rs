@@ -6,7 +6,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Output, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use chassis::testing::TestDatabase;
 use tempfile::TempDir;
@@ -222,7 +222,7 @@ fn within(arguments: &[&str]) -> Output {
     let mut command = countersign();
     let child = command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
     let mut child = child.expect("it starts");
-    let began = Instant::now();
+    let began = tokio::time::Instant::now();
     while child.try_wait().expect("its state").is_none() {
         if began.elapsed() > Duration::from_secs(20) {
             child.kill().expect("killed");

@@ -5,8 +5,6 @@ mod forms;
 mod paths;
 mod wire;
 
-use std::time::Instant;
-
 use self::wire::places;
 use crate::world::{Call, World, log};
 
@@ -93,7 +91,7 @@ flows! {
                 ("one header of 20 KiB", large(1, 20 * 1024)),
                 ("a URL of 64 KiB", long),
             ] {
-                let began = Instant::now();
+                let began = tokio::time::Instant::now();
                 let heard = place.say(head.as_bytes()).await;
                 assert!(matches!(heard.status(), 0 | 400 | 414 | 431), "{what}: {heard:?}");
                 assert!(heard.closed || heard.status() != 0, "{what}: {heard:?}");

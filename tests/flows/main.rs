@@ -4,7 +4,13 @@
     clippy::expect_used,
     clippy::unwrap_used,
     clippy::similar_names,
-    reason = "a test stops at what it cannot go on from, and names signer and signed side by side"
+    clippy::struct_field_names,
+    clippy::single_match_else,
+    clippy::implicit_clone,
+    clippy::match_wild_err_arm,
+    clippy::large_futures,
+    clippy::assigning_clones,
+    reason = "a test stops at what it cannot go on from, and may be plain where the product is careful"
 )]
 
 #[macro_use]

@@ -177,6 +177,7 @@ flows! {
 }
 
 /// Tokens of the first listed kind with one flaw each.
+#[allow(clippy::too_many_lines, reason = "a table of flaws, one a line")]
 async fn flawed(world: &World, operation: &Operation) -> Vec<(&'static str, String)> {
     let kind =
         operation.kinds.iter().copied().find(|kind| *kind != TokenKind::OneTime).expect("a kind with scopes");

@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -96,7 +96,7 @@ pub(crate) struct Dev {
 impl Dev {
     /// Starts it and waits until it says that it is up.
     pub(crate) async fn start(data_dir: &Path, ports: Ports) -> Self {
-        let began = Instant::now();
+        let began = tokio::time::Instant::now();
         let mut dev = Self::spawn(data_dir, ports);
         while !dev.said().contains("Countersign is up") {
             if let Some(status) = dev.child.try_wait().expect("the child's state") {
@@ -153,7 +153,7 @@ impl Dev {
 
     /// Waits for the end.
     pub(crate) async fn ended(&mut self) -> ExitStatus {
-        let began = Instant::now();
+        let began = tokio::time::Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().expect("the child's state") {
                 return status;

@@ -149,7 +149,7 @@ impl NewClient {
 
 /// Creates a client. A secret is shown here once.
 #[utoipa::path(
-    post,
+    post, operation_id = "clients_create",
     path = "/v1/clients",
     tag = "Clients",
     request_body = NewClient,
@@ -197,7 +197,7 @@ impl From<Refusal> for Problem {
 
 /// The partner's clients by id; for the platform those of every partner.
 #[utoipa::path(
-    get,
+    get, operation_id = "clients_list",
     path = "/v1/clients",
     tag = "Clients",
     params(PageQuery),
@@ -222,7 +222,7 @@ pub(crate) async fn list(
 
 /// One client.
 #[utoipa::path(
-    get,
+    get, operation_id = "clients_find",
     path = "/v1/clients/{client_id}",
     tag = "Clients",
     params(("client_id" = String, Path, description = "The client's id")),
@@ -248,7 +248,7 @@ async fn within_reach(app: &App, caller: &Caller, client_id: String) -> Result<C
 
 /// Disables a client: within a second it gets no token and its tokens are refused.
 #[utoipa::path(
-    post,
+    post, operation_id = "clients_disable",
     path = "/v1/clients/{client_id}/disable",
     tag = "Clients",
     params(("client_id" = String, Path, description = "The client's id")),
@@ -269,7 +269,7 @@ pub(crate) async fn disable(
 
 /// Enables a disabled client.
 #[utoipa::path(
-    post,
+    post, operation_id = "clients_enable",
     path = "/v1/clients/{client_id}/enable",
     tag = "Clients",
     params(("client_id" = String, Path, description = "The client's id")),

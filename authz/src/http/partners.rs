@@ -86,7 +86,7 @@ pub(super) fn platform_only(caller: &Caller) -> Result<(), Problem> {
 
 /// Creates a partner.
 #[utoipa::path(
-    post,
+    post, operation_id = "partners_create",
     path = "/v1/partners",
     tag = "Partners",
     request_body = NewPartnerBody,
@@ -125,7 +125,7 @@ pub(crate) async fn create(
 
 /// All partners, by id.
 #[utoipa::path(
-    get,
+    get, operation_id = "partners_list",
     path = "/v1/partners",
     tag = "Partners",
     params(PageQuery),
@@ -151,7 +151,7 @@ pub(crate) async fn list(
 
 /// One partner: the platform sees any, everyone else its own.
 #[utoipa::path(
-    get,
+    get, operation_id = "partners_find",
     path = "/v1/partners/{partner_id}",
     tag = "Partners",
     params(("partner_id" = String, Path, description = "The partner's id")),
@@ -175,7 +175,7 @@ pub(crate) async fn find(
 
 /// Disables a partner: within a second none of its clients and tokens works.
 #[utoipa::path(
-    post,
+    post, operation_id = "partners_disable",
     path = "/v1/partners/{partner_id}/disable",
     tag = "Partners",
     params(("partner_id" = String, Path, description = "The partner's id")),
@@ -204,7 +204,7 @@ pub(crate) async fn disable(
 
 /// Enables a disabled partner.
 #[utoipa::path(
-    post,
+    post, operation_id = "partners_enable",
     path = "/v1/partners/{partner_id}/enable",
     tag = "Partners",
     params(("partner_id" = String, Path, description = "The partner's id")),

@@ -85,7 +85,7 @@ pub(crate) async fn register(
 
 /// A user by `sub`.
 #[utoipa::path(
-    get,
+    get, operation_id = "users_find",
     path = "/v1/users/{sub}",
     tag = "Users",
     params(("sub" = String, Path, description = "The user's id")),
@@ -107,7 +107,7 @@ pub(crate) async fn find(
 
 /// Disables a user: within a second no token is issued for it and none is taken.
 #[utoipa::path(
-    post,
+    post, operation_id = "users_disable",
     path = "/v1/users/{sub}/disable",
     tag = "Users",
     params(("sub" = String, Path, description = "The user's id")),
@@ -128,7 +128,7 @@ pub(crate) async fn disable(
 
 /// Enables a disabled user.
 #[utoipa::path(
-    post,
+    post, operation_id = "users_enable",
     path = "/v1/users/{sub}/enable",
     tag = "Users",
     params(("sub" = String, Path, description = "The user's id")),

@@ -48,7 +48,7 @@ struct CustomerBody {
 
 /// Registers a customer under the partner's own id, also at the authorization server.
 #[utoipa::path(
-    post, path = "/v1/customers", tag = "customers", request_body = CustomerBody,
+    post, operation_id = "customers_create", path = "/v1/customers", tag = "customers", request_body = CustomerBody,
     params(("Idempotency-Key" = String, Header, description = "The same key and body get the same answer.")),
     responses(
         (status = 201, description = "Registered; personal data is never echoed.", body = CustomerView),
@@ -101,7 +101,7 @@ struct ListParameters {
 
 /// Lists customers, newest first.
 #[utoipa::path(
-    get, path = "/v1/customers", tag = "customers",
+    get, operation_id = "customers_list", path = "/v1/customers", tag = "customers",
     params(
         ("external_id" = Option<String>, Query), ("status" = Option<String>, Query),
         ("limit" = Option<i64>, Query, description = "1 to 100, 20 when absent"), ("cursor" = Option<String>, Query),
@@ -134,7 +134,7 @@ async fn list(
 
 /// Reads a customer, without personal data.
 #[utoipa::path(
-    get, path = "/v1/customers/{id}", tag = "customers", params(("id" = String, Path)),
+    get, operation_id = "customers_read", path = "/v1/customers/{id}", tag = "customers", params(("id" = String, Path)),
     responses(
         (status = 200, description = "The customer.", body = CustomerView),
         (status = 404, description = "No such customer."),

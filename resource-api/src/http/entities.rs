@@ -42,7 +42,7 @@ struct EntityBody {
 
 /// Makes an entity with its ledger account.
 #[utoipa::path(
-    post, path = "/v1/entities", tag = "entities", request_body = EntityBody,
+    post, operation_id = "entities_create", path = "/v1/entities", tag = "entities", request_body = EntityBody,
     params(("Idempotency-Key" = String, Header, description = "The same key and body get the same answer.")),
     responses(
         (status = 201, description = "Made and activated.", body = EntityView),
@@ -88,7 +88,7 @@ struct ListParameters {
 
 /// Lists entities with their balances, newest first.
 #[utoipa::path(
-    get, path = "/v1/entities", tag = "entities",
+    get, operation_id = "entities_list", path = "/v1/entities", tag = "entities",
     params(
         ("owner" = Option<String>, Query),
         ("limit" = Option<i64>, Query, description = "1 to 100, 20 when absent"), ("cursor" = Option<String>, Query),
@@ -115,7 +115,7 @@ async fn list(
 
 /// Reads an entity with its balances.
 #[utoipa::path(
-    get, path = "/v1/entities/{id}", tag = "entities", params(("id" = String, Path)),
+    get, operation_id = "entities_read", path = "/v1/entities/{id}", tag = "entities", params(("id" = String, Path)),
     responses(
         (status = 200, description = "The entity.", body = EntityView),
         (status = 404, description = "No such entity."),

@@ -50,7 +50,7 @@ struct ListQuery {
 /// Lists events after a sequence number, oldest first. Numbers have no gaps: what is below the last one
 /// read is complete.
 #[utoipa::path(
-    get, path = "/v1/events", tag = "events",
+    get, operation_id = "events_list", path = "/v1/events", tag = "events",
     params(("after_seq" = Option<i64>, Query), ("limit" = Option<i64>, Query)),
     responses((status = 200, description = "`data`, `has_more`, `next_after_seq`")),
     extensions(
@@ -84,7 +84,7 @@ async fn list(
 
 /// Reads an event.
 #[utoipa::path(
-    get, path = "/v1/events/{id}", tag = "events", params(("id" = String, Path)),
+    get, operation_id = "events_read", path = "/v1/events/{id}", tag = "events", params(("id" = String, Path)),
     responses((status = 200, description = "The event."), (status = 404, description = "No such event.")),
     extensions(
         ("x-scopes" = json!(["events:read"])),

@@ -108,7 +108,7 @@ pub(crate) struct FiatInBody {
 
 /// Places an order. Repeating the same request is safe: it gets the first answer.
 #[utoipa::path(
-    post, path = "/v1/fiat-ins", tag = "fiat-in", request_body = FiatInBody,
+    post, operation_id = "fiat_ins_create", path = "/v1/fiat-ins", tag = "fiat-in", request_body = FiatInBody,
     params(("Idempotency-Key" = Option<String>, Header, description = "Needed unless a one-time token is used.")),
     responses(
         (status = 201, description = "Settled: `completed`, `refused` or `failed`."),
@@ -223,7 +223,7 @@ struct Told {
 
 /// Reads an order. Besides tokens it takes the `status_token` of the order's answer.
 #[utoipa::path(
-    get, path = "/v1/fiat-ins/{id}", tag = "fiat-in", params(("id" = String, Path)),
+    get, operation_id = "fiat_ins_read", path = "/v1/fiat-ins/{id}", tag = "fiat-in", params(("id" = String, Path)),
     responses((status = 200, description = "The order."), (status = 404, description = "No such order.")),
     extensions(
         ("x-scopes" = json!(["fiat_ins:read"])),
@@ -294,7 +294,7 @@ struct ListQuery {
 
 /// Lists orders, newest first.
 #[utoipa::path(
-    get, path = "/v1/fiat-ins", tag = "fiat-in",
+    get, operation_id = "fiat_ins_list", path = "/v1/fiat-ins", tag = "fiat-in",
     params(("limit" = Option<i64>, Query), ("cursor" = Option<String>, Query)),
     responses((status = 200, description = "`data`, `has_more`, `next_cursor`")),
     extensions(

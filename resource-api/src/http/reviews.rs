@@ -41,7 +41,7 @@ struct ListQuery {
 
 /// Lists reviews, newest first.
 #[utoipa::path(
-    get, path = "/v1/reviews", tag = "reviews",
+    get, operation_id = "reviews_list", path = "/v1/reviews", tag = "reviews",
     params(
         ("state" = Option<String>, Query, description = "`open`, `accepted` or `refused`"),
         ("limit" = Option<i64>, Query), ("cursor" = Option<String>, Query),
@@ -86,7 +86,7 @@ async fn list(
 
 /// Reads a review.
 #[utoipa::path(
-    get, path = "/v1/reviews/{id}", tag = "reviews", params(("id" = String, Path)),
+    get, operation_id = "reviews_read", path = "/v1/reviews/{id}", tag = "reviews", params(("id" = String, Path)),
     responses((status = 200, description = "The review."), (status = 404, description = "No such review.")),
     extensions(
         ("x-scopes" = json!(["reviews:read"])),

@@ -57,7 +57,7 @@ struct TransferBody {
 
 /// Moves money at once. Repeating the same request is safe: it gets the first answer.
 #[utoipa::path(
-    post, path = "/v1/transfers", tag = "transfers", request_body = TransferBody,
+    post, operation_id = "transfers_create", path = "/v1/transfers", tag = "transfers", request_body = TransferBody,
     params(("Idempotency-Key" = Option<String>, Header, description = "Needed unless a one-time token is used.")),
     responses(
         (status = 201, description = "Booked.", body = TransferView),
@@ -106,7 +106,7 @@ struct ListParameters {
 
 /// Lists transfers, newest first. A user sees those from or to own wallets.
 #[utoipa::path(
-    get, path = "/v1/transfers", tag = "transfers",
+    get, operation_id = "transfers_list", path = "/v1/transfers", tag = "transfers",
     params(
         ("client_reference" = Option<String>, Query),
         ("limit" = Option<i64>, Query, description = "1 to 100, 20 when absent"), ("cursor" = Option<String>, Query),
@@ -134,7 +134,7 @@ async fn list(
 
 /// Reads a transfer.
 #[utoipa::path(
-    get, path = "/v1/transfers/{id}", tag = "transfers", params(("id" = String, Path)),
+    get, operation_id = "transfers_read", path = "/v1/transfers/{id}", tag = "transfers", params(("id" = String, Path)),
     responses(
         (status = 200, description = "The transfer.", body = TransferView),
         (status = 404, description = "No such transfer."),

@@ -36,7 +36,7 @@ pub(crate) struct EndpointBody {
 
 /// Registers an endpoint. Deliveries are signed with its own ed25519 key; the answer has the public half.
 #[utoipa::path(
-    post, path = "/v1/webhook-endpoints", tag = "webhooks", request_body = EndpointBody,
+    post, operation_id = "webhooks_create", path = "/v1/webhook-endpoints", tag = "webhooks", request_body = EndpointBody,
     params(("Idempotency-Key" = String, Header)),
     responses(
         (status = 201, description = "Registered; `public_key` verifies the signatures."),
@@ -58,7 +58,7 @@ async fn create(
 
 /// Lists the partner's endpoints.
 #[utoipa::path(
-    get, path = "/v1/webhook-endpoints", tag = "webhooks",
+    get, operation_id = "webhooks_list", path = "/v1/webhook-endpoints", tag = "webhooks",
     responses((status = 200, description = "`data`")),
     extensions(
         ("x-scopes" = json!(["webhooks:read"])),
@@ -74,7 +74,7 @@ async fn list(State(app): State<App>, caller: Caller) -> Result<Json<Value>, Pro
 
 /// Reads an endpoint.
 #[utoipa::path(
-    get, path = "/v1/webhook-endpoints/{id}", tag = "webhooks", params(("id" = String, Path)),
+    get, operation_id = "webhooks_read", path = "/v1/webhook-endpoints/{id}", tag = "webhooks", params(("id" = String, Path)),
     responses((status = 200, description = "The endpoint."), (status = 404, description = "No such endpoint.")),
     extensions(
         ("x-scopes" = json!(["webhooks:read"])),

@@ -63,7 +63,7 @@ fn reference(customer: &Customer, target: &TargetUri) -> ObjectReference {
 
 /// Registers a user under the partner's own id.
 #[utoipa::path(
-    post, path = "/users", tag = "pti", request_body = PtiUser,
+    post, operation_id = "pti_users_create", path = "/users", tag = "pti", request_body = PtiUser,
     responses(
         (status = 201, description = "Registered.", body = ObjectReference),
         (status = 400, description = "A field is missing or refused."),
@@ -96,7 +96,7 @@ async fn create(
 
 /// Lists users, newest first, at most 1,000.
 #[utoipa::path(
-    get, path = "/users", tag = "pti",
+    get, operation_id = "pti_users_list", path = "/users", tag = "pti",
     responses((status = 200, description = "References.", body = Vec<ObjectReference>)),
     extensions(
         ("x-scopes" = json!(["customers:read"])),
@@ -125,7 +125,7 @@ async fn list(
 
 /// Reads a user. Personal data is never answered.
 #[utoipa::path(
-    get, path = "/users/{userId}", tag = "pti", params(("userId" = String, Path)),
+    get, operation_id = "pti_users_read", path = "/users/{userId}", tag = "pti", params(("userId" = String, Path)),
     responses(
         (status = 200, description = "The user.", body = PtiUserView),
         (status = 404, description = "No such user."),

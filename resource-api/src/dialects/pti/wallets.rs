@@ -40,7 +40,7 @@ struct WalletBody {
 
 /// Makes a wallet of a user.
 #[utoipa::path(
-    post, path = "/users/{userId}/wallets", tag = "pti", params(("userId" = String, Path)), request_body = WalletBody,
+    post, operation_id = "pti_wallets_create", path = "/users/{userId}/wallets", tag = "pti", params(("userId" = String, Path)), request_body = WalletBody,
     responses(
         (status = 201, description = "Made.", body = ObjectReference),
         (status = 400, description = "A field is missing or refused."),
@@ -84,7 +84,7 @@ async fn create(
 
 /// Lists the wallets of a user.
 #[utoipa::path(
-    get, path = "/users/{userId}/wallets", tag = "pti", params(("userId" = String, Path)),
+    get, operation_id = "pti_wallets_list", path = "/users/{userId}/wallets", tag = "pti", params(("userId" = String, Path)),
     responses((status = 200, description = "Wallets."), (status = 404, description = "No such user.")),
     extensions(
         ("x-scopes" = json!(["entities:read"])),
@@ -115,7 +115,7 @@ async fn list(
 
 /// Reads a wallet of a user.
 #[utoipa::path(
-    get, path = "/users/{userId}/wallets/{walletId}", tag = "pti",
+    get, operation_id = "pti_wallets_read", path = "/users/{userId}/wallets/{walletId}", tag = "pti",
     params(("userId" = String, Path), ("walletId" = String, Path)),
     responses((status = 200, description = "The wallet."), (status = 404, description = "No such user or wallet.")),
     extensions(
