@@ -65,4 +65,9 @@ pub const MIGRATIONS: &[Migration] = &[
         name: "review",
         sql: include_str!("../../migrations/resource-api/0013_review.sql"),
     },
+    Migration {
+        version: 14,
+        name: "order_states",
+        sql: include_str!("../../migrations/resource-api/0014_order_states.sql"),
+    },
 ];

@@ -11,18 +11,32 @@ use super::money::Money;
 use crate::monitoring::Outcome;
 
 words! {
-    /// Where an order stands. `Refused`, `Failed` and, until refunds exist, `Completed` are final.
+    /// Where an order stands. `Refused`, `Failed`, `Cancelled`, `Expired`, `Refunded` and `ChargedBack` are final.
     FiatInState {
         /// Waits for a person.
         InReview = "in_review",
         /// Accepted; the charge is under way or its outcome is not known yet.
         Processing = "processing",
+        /// The payer has to prove to the bank who they are (3-D Secure).
+        RequiresAction = "requires_action",
         /// Collected and credited.
         Completed = "completed",
         /// Refused by monitoring or by a reviewer. Nothing was charged.
         Refused = "refused",
         /// Definitely declined by the gateway. Nothing was charged.
         Failed = "failed",
+        /// Withdrawn by its caller before a charge was submitted.
+        Cancelled = "cancelled",
+        /// Nobody reviewed it, or the payer did not act, in time. Nothing was charged.
+        Expired = "expired",
+        /// Part of it went back to the payer.
+        PartiallyRefunded = "partially_refunded",
+        /// All of it went back to the payer.
+        Refunded = "refunded",
+        /// The payer contests the charge at the bank.
+        Disputed = "disputed",
+        /// The bank took the charge back.
+        ChargedBack = "charged_back",
     }
 }
 
@@ -33,6 +47,10 @@ words! {
         Ready = "ready",
         /// Being sent by the holder of the lease.
         Submitting = "submitting",
+        /// The gateway waits for the payer (3-D Secure).
+        RequiresAction = "requires_action",
+        /// Reserved at the payer's bank, not yet collected.
+        Authorized = "authorized",
         /// Sent; what became of it is not known and being found out.
         Unknown = "unknown",
         /// Not found out within the time given: a person has to look.
@@ -41,6 +59,8 @@ words! {
         Captured = "captured",
         /// Definitely not collected.
         Declined = "declined",
+        /// Given up before anything was collected.
+        Voided = "voided",
     }
 }
 
@@ -180,8 +200,8 @@ impl FiatIn {
     /// what is still open 202.
     pub fn answer_status(&self) -> u16 {
         match self.state {
-            FiatInState::Completed | FiatInState::Refused | FiatInState::Failed => 201,
-            FiatInState::InReview | FiatInState::Processing => 202,
+            FiatInState::InReview | FiatInState::Processing | FiatInState::RequiresAction => 202,
+            _ => 201,
         }
     }
 
@@ -232,8 +252,15 @@ impl FiatIn {
         let reason = self.state_reason.as_deref();
         let (monitoring, payment, credit) = match self.state {
             FiatInState::InReview => ("in_progress", "not_started", "not_started"),
-            FiatInState::Processing => ("completed", "in_progress", "not_started"),
-            FiatInState::Completed => ("completed", "completed", "completed"),
+            FiatInState::Processing | FiatInState::RequiresAction => {
+                ("completed", "in_progress", "not_started")
+            }
+            FiatInState::Completed
+            | FiatInState::PartiallyRefunded
+            | FiatInState::Refunded
+            | FiatInState::Disputed
+            | FiatInState::ChargedBack => ("completed", "completed", "completed"),
+            FiatInState::Cancelled | FiatInState::Expired => ("completed", "not_started", "not_started"),
             FiatInState::Refused => ("failed", "not_started", "not_started"),
             FiatInState::Failed => ("completed", "failed", "not_started"),
         };
@@ -280,7 +307,7 @@ mod tests {
     fn open_states_answer_202_and_settled_ones_201() {
         let statuses: Vec<_> =
             FiatInState::ALL.iter().map(|state| order(*state, None).answer_status()).collect();
-        assert_eq!(statuses, [202, 202, 201, 201, 201]);
+        assert_eq!(statuses, [202, 202, 202, 201, 201, 201, 201, 201, 201, 201, 201, 201]);
     }
 
     #[test]

@@ -50,6 +50,13 @@ fn state_kind(state: FiatInState) -> &'static str {
         FiatInState::Completed => "fiat_in.completed",
         FiatInState::Refused => "fiat_in.refused",
         FiatInState::Failed => "fiat_in.failed",
+        FiatInState::RequiresAction => "fiat_in.requires_action",
+        FiatInState::Cancelled => "fiat_in.cancelled",
+        FiatInState::Expired => "fiat_in.expired",
+        FiatInState::PartiallyRefunded => "fiat_in.partially_refunded",
+        FiatInState::Refunded => "fiat_in.refunded",
+        FiatInState::Disputed => "fiat_in.disputed",
+        FiatInState::ChargedBack => "fiat_in.charged_back",
     }
 }
 
