@@ -21,7 +21,7 @@ lint: fetch ## rustfmt, clippy, rustdoc and the source test; warnings are errors
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --quiet
 	cargo test --locked --test flows tidy::
 
-bench: ## the benchmark table, as ratios against floors of the same run (a minute and a half, after a release build)
+bench: ## the benchmark tables: rows against floors of the same run, token issue beside floods (four minutes after a release build)
 	cargo build --locked --release -p countersign -p bench
 	target/release/bench
 
