@@ -20,7 +20,9 @@ use chassis::telemetry;
 
 use crate::listen::{Loopback, LoopbackPort};
 use authority::Authority;
+pub(crate) use credentials::write_private;
 use credentials::{Credentials, Ops};
+pub(crate) use services::previous_master;
 
 /// How long running requests may take to end after Ctrl-C.
 const DRAIN: Duration = Duration::from_secs(10);

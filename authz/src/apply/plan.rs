@@ -280,9 +280,7 @@ impl ReachClient<'_> {
         let stored = known.and_then(|known| known.secret_mac.clone());
         let (secret_mac, drawn) = match (&self.want.secret, stored) {
             _ if !needs_secret(self.want.settings.auth_method) => (None, None),
-            (Some(given), Some(stored))
-                if self.secrets.matches(&id, given.expose_secret(), Some(&stored)) =>
-            {
+            (Some(given), Some(stored)) if self.secrets.matches(&id, given.expose_secret(), &[&stored]) => {
                 (Some(stored), None)
             }
             (Some(given), _) => (Some(self.secrets.mac(&id, given)), None),
@@ -294,6 +292,7 @@ impl ReachClient<'_> {
             partner_id: self.partner.id.clone(),
             status: self.want.status,
             secret_mac,
+            old_secret: None,
             created_at: known.map_or(self.now, |known| known.created_at),
             settings: self.want.settings.clone(),
         };
