@@ -11,6 +11,9 @@ use crate::layer::Facts;
 use crate::refusal::Refusal;
 use crate::standing::{ClientStanding, Profile, ReplayMemory};
 
+const REPLAYED: &str = "This signature was used before. Sign the request again with a new nonce or date. PTI's scheme counts \
+    seconds: there, an x-pti-request-id of its own tells an equal request of the same second apart.";
+
 /// Verifies the request's signature as the client's profile asks.
 ///
 /// # Errors
@@ -31,7 +34,7 @@ pub(crate) async fn check(
     let first = replay.remember(kind, client.client_id.clone(), value, until).await;
     match first {
         Ok(true) => Ok(()),
-        Ok(false) => Err(Refusal::bad_signature("signature_replayed", "This signature was used before.")),
+        Ok(false) => Err(Refusal::bad_signature("signature_replayed", REPLAYED)),
         Err(_) => Err(Refusal::unavailable(
             "unavailable",
             "The service is busy. Send the request again, signed anew.",
