@@ -4,7 +4,7 @@ use keys::jwe::DecryptionKey;
 use keys::{Algorithm, PublicJwk};
 use serde_json::{Value, json};
 
-use super::CLIENT;
+use super::{CLIENT, refused};
 use crate::world::{Call, Event, PII_CANARIES, Receiver, World, eventually};
 
 fn decoded(part: &str) -> Vec<u8> {
@@ -135,10 +135,10 @@ flows! {
         assert!(receivers[0].all().is_empty(), "the second address took the first one's place");
         assert_eq!(rsa(&world.published_keys().await), made);
         let other = world.client("ta/backend").client_id.clone();
-        super::refused(&world.pti_get(&format!("/clients/{other}")).await, 404, "NOT_FOUND");
+        refused(&world.pti_get(&format!("/clients/{other}")).await, 404, "NOT_FOUND");
         let own = format!("/clients/{}", world.client(CLIENT).client_id);
         let private = json!({ "mainWebhook": { "url": "https://10.0.0.1/x" } });
-        super::refused(&world.pti_put(&own, &private).await, 400, "TARGET_NOT_ALLOWED");
+        refused(&world.pti_put(&own, &private).await, 400, "TARGET_NOT_ALLOWED");
     }
 
     async fn an_endpoint_says_its_format_and_a_standard_one_beside_it_is_unchanged(world: &mut World) {
