@@ -168,14 +168,14 @@ fn seal_content(
     aad: &[u8],
     plain: &[u8],
 ) -> Result<(Vec<u8>, [u8; TAG_BYTES]), KeyFault> {
-    let (mac_key, enc_key) = cek.split_at(CEK_BYTES / 2);
+    let (tag_key, cipher_key) = cek.split_at(CEK_BYTES / 2);
     let iv_bytes: [u8; IV_BYTES] = iv.try_into().map_err(|_| KeyFault::Library)?;
-    let key = UnboundCipherKey::new(&AES_256, enc_key).map_err(|_| KeyFault::Library)?;
+    let key = UnboundCipherKey::new(&AES_256, cipher_key).map_err(|_| KeyFault::Library)?;
     let key = PaddedBlockEncryptingKey::cbc_pkcs7(key).map_err(|_| KeyFault::Library)?;
     let mut content = plain.to_vec();
-    let context = EncryptionContext::Iv128(FixedLength::from(iv_bytes));
-    key.less_safe_encrypt(&mut content, context).map_err(|_| KeyFault::Library)?;
-    let tag = tag(mac_key, aad, iv, &content);
+    let start = EncryptionContext::Iv128(FixedLength::from(iv_bytes));
+    key.less_safe_encrypt(&mut content, start).map_err(|_| KeyFault::Library)?;
+    let tag = tag(tag_key, aad, iv, &content);
     Ok((content, tag))
 }
 
@@ -186,27 +186,27 @@ fn open_content(
     aad: &[u8],
     (mut content, sent): (Vec<u8>, &[u8]),
 ) -> Result<Vec<u8>, BadJwe> {
-    let (mac_key, enc_key) = cek.split_at_checked(CEK_BYTES / 2).ok_or(BadJwe::Unreadable)?;
+    let (tag_key, cipher_key) = cek.split_at_checked(CEK_BYTES / 2).ok_or(BadJwe::Unreadable)?;
     let iv_bytes: [u8; IV_BYTES] = iv.try_into().map_err(|_| BadJwe::Unreadable)?;
-    if enc_key.len() != CEK_BYTES / 2 || !digest::equal(tag(mac_key, aad, iv, &content), sent) {
+    if cipher_key.len() != CEK_BYTES / 2 || !digest::equal(tag(tag_key, aad, iv, &content), sent) {
         return Err(BadJwe::Unreadable);
     }
-    let key = UnboundCipherKey::new(&AES_256, enc_key).map_err(|_| BadJwe::Unreadable)?;
+    let key = UnboundCipherKey::new(&AES_256, cipher_key).map_err(|_| BadJwe::Unreadable)?;
     let key = PaddedBlockDecryptingKey::cbc_pkcs7(key).map_err(|_| BadJwe::Unreadable)?;
-    let context = DecryptionContext::Iv128(FixedLength::from(iv_bytes));
-    let plain = key.decrypt(&mut content, context).map_err(|_| BadJwe::Unreadable)?;
+    let start = DecryptionContext::Iv128(FixedLength::from(iv_bytes));
+    let plain = key.decrypt(&mut content, start).map_err(|_| BadJwe::Unreadable)?;
     Ok(plain.to_vec())
 }
 
 /// The first half of HMAC-SHA-512 over header, vector, ciphertext and the header's length in bits.
-fn tag(mac_key: &[u8], aad: &[u8], iv: &[u8], content: &[u8]) -> [u8; TAG_BYTES] {
-    let mut context = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA512, mac_key));
+fn tag(tag_key: &[u8], aad: &[u8], iv: &[u8], content: &[u8]) -> [u8; TAG_BYTES] {
+    let mut mac = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA512, tag_key));
     for part in [aad, iv, content] {
-        context.update(part);
+        mac.update(part);
     }
-    context.update(&(aad.len() as u64 * 8).to_be_bytes());
+    mac.update(&(aad.len() as u64 * 8).to_be_bytes());
     let mut tag = [0; TAG_BYTES];
-    tag.copy_from_slice(&context.sign().as_ref()[..TAG_BYTES]);
+    tag.copy_from_slice(&mac.sign().as_ref()[..TAG_BYTES]);
     tag
 }
 

@@ -139,12 +139,12 @@ pub async fn apply(tx: &mut Tx, decision: &NewDecision, event_id: &str) -> Resul
     if decided == Decided::Changed {
         let customer = store::customers::find(tx, &decision.partner_id, &decision.customer_id).await?;
         let external_id = customer.map(|customer| customer.external_id);
-        insert_events(tx, &[event(decision, external_id, event_id)]).await?;
+        insert_events(tx, &[event(decision, external_id.as_deref(), event_id)]).await?;
     }
     Ok(decided)
 }
 
-fn event(decision: &NewDecision, external_id: Option<String>, event_id: &str) -> NewEvent {
+fn event(decision: &NewDecision, external_id: Option<&str>, event_id: &str) -> NewEvent {
     NewEvent {
         event_id: event_id.to_owned(),
         partner_id: decision.partner_id.clone(),
