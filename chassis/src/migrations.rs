@@ -29,4 +29,9 @@ pub const MIGRATIONS: &[Migration] = &[
         name: "restore_epoch",
         sql: include_str!("../../migrations/chassis/0008_restore_epoch.sql"),
     },
+    Migration {
+        version: 9,
+        name: "webhook_format",
+        sql: include_str!("../../migrations/chassis/0009_webhook_format.sql"),
+    },
 ];

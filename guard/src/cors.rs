@@ -21,8 +21,8 @@ use crate::caller::TokenClient;
 use crate::layer::Guard;
 use crate::refusal::Refusal;
 
-const ALLOWED_HEADERS: &str =
-    "authorization, dpop, content-type, idempotency-key, x-pti-token, x-pti-client-id";
+const ALLOWED_HEADERS: &str = "authorization, dpop, content-type, idempotency-key, x-pti-token, x-pti-client-id, x-pti-request-id, \
+     x-pti-scenario-id, x-pti-session-id";
 const EXPOSED_HEADERS: &str = "www-authenticate, dpop-nonce, location, retry-after";
 /// How long a browser may remember a preflight, seconds.
 const MAX_AGE_S: &str = "600";

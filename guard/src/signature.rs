@@ -19,6 +19,9 @@ pub(crate) struct Seen {
     until: UnixSeconds,
 }
 
+const REPLAYED: &str = "This signature was used before. Sign the request again with a new nonce or date. PTI's scheme counts \
+    seconds: there, an x-pti-request-id of its own tells an equal request of the same second apart.";
+
 /// Verifies the request's signature as the client's profile asks. `None`: it asks for none.
 ///
 /// # Errors
@@ -55,7 +58,7 @@ pub(crate) async fn take(
     }
     match replay.remember(kind, client_id.to_owned(), value, until).await {
         Ok(true) => Ok(()),
-        Ok(false) => Err(Refusal::bad_signature("signature_replayed", "This signature was used before.")),
+        Ok(false) => Err(Refusal::bad_signature("signature_replayed", REPLAYED)),
         Err(_) => Err(Refusal::unavailable(
             "unavailable",
             "The service is busy. Send the request again, signed anew.",

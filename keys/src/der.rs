@@ -30,6 +30,17 @@ pub(crate) fn integer(big_endian: &[u8]) -> Vec<u8> {
     value(INTEGER, &content)
 }
 
+/// An RSA public key as `SubjectPublicKeyInfo` (RFC 5280 §4.1, RFC 8017 §A.1.1).
+pub(crate) fn rsa_public_key_info(n: &[u8], e: &[u8]) -> Vec<u8> {
+    /// `rsaEncryption`, 1.2.840.113549.1.1.1, and its NULL parameters.
+    const RSA_ENCRYPTION: [u8; 13] =
+        [0x06, 0x09, 0x2A, 0x86, 0x48, 0x86, 0xF7, 0x0D, 0x01, 0x01, 0x01, 0x05, 0x00];
+    let key = value(SEQUENCE, &[integer(n), integer(e)].concat());
+    let bits = value(BIT_STRING, &[&[0][..], &key].concat()); // no unused bits
+    value(SEQUENCE, &[value(SEQUENCE, &RSA_ENCRYPTION), bits].concat())
+}
+
+const BIT_STRING: u8 = 0x03;
 pub(crate) const INTEGER: u8 = 0x02;
 pub(crate) const OCTET_STRING: u8 = 0x04;
 pub(crate) const SEQUENCE: u8 = 0x30;

@@ -1,7 +1,8 @@
 //! Key material, and everything that is signed, verified or sealed with it.
 //!
 //! This crate is pure: moments and random bytes are arguments, and there is no database, no network and no
-//! clock in it. The one exception is named where it stands: RSA key pairs are drawn by aws-lc-rs itself.
+//! clock in it. The exceptions are named where they stand: RSA key pairs and the padding of RSA-OAEP are drawn by
+//! aws-lc-rs itself.
 //!
 //! | module | what it is for |
 //! |---|---|
@@ -9,6 +10,7 @@
 //! | [`b64`], [`digest`], [`strict_json`] | encodings and hashes, in their strict forms |
 //! | [`jwk`], [`signing`], [`verifying`] | public keys as JWKs (RFC 7517), held key pairs, parsed public keys |
 //! | [`jws`], [`claims`] | compact JWS (RFC 7515) with a strict header; claims by presence and JSON type |
+//! | [`jwe`] | messages for one recipient's RSA key (RFC 7516), one pair of algorithms |
 //! | [`token`] | access tokens (RFC 9068), their kinds, and the one list of scopes |
 //! | [`seal`], [`mac`] | AES-256-GCM-SIV sealing with key ids, and keyed hashes |
 //! | [`ring`] | the life of signing keys as a pure planner |
@@ -25,6 +27,7 @@ pub mod digest;
 pub mod dpop;
 pub mod epoch;
 pub mod http_signature;
+pub mod jwe;
 pub mod jwk;
 pub mod jws;
 pub mod mac;

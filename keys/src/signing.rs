@@ -194,6 +194,15 @@ impl SigningKey {
         }
     }
 
+    /// The RSA key pair in PKCS #8 form, for the one other use that a key of ours has: opening messages.
+    pub(crate) fn rsa_pkcs8(&self) -> Result<Zeroizing<Vec<u8>>, KeyFault> {
+        let Pair::Rsa(pair) = &self.0.pair else {
+            return Err(KeyFault::Unsupported("only RSA keys take messages"));
+        };
+        let pkcs8: Pkcs8V1Der<'_> = pair.as_der().map_err(|_| KeyFault::Library)?;
+        Ok(Zeroizing::new(pkcs8.as_ref().to_vec()))
+    }
+
     fn from_pair(pair: Pair, alg: Algorithm, kid: Option<String>) -> Result<Self, KeyFault> {
         let material = public_material(&pair)?;
         if !material.takes(alg) {

@@ -19,6 +19,7 @@ use keys::seal::MasterKeys;
 use crate::auth::AuthzClient;
 use crate::config::Config;
 use crate::crypto::vault::Vault;
+use crate::crypto::webhook_keys::WebhookKeys;
 use crate::directory::Directory;
 use crate::gateway::PaymentGateway;
 use crate::monitoring::MonitoringConfig;
@@ -44,6 +45,8 @@ pub struct Parts {
     pub fingerprint_key: MacKey,
     /// This service's own signing keys.
     pub keyring: Arc<KeyRing>,
+    /// The keys that sign webhooks in a vendor's envelope, once a partner needs them.
+    pub webhook_keys: Arc<WebhookKeys>,
     /// Partners, clients, keys and revocations.
     pub directory: Directory,
     /// The authorization server's published keys.

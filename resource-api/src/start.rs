@@ -28,9 +28,11 @@ use crate::app::{App, Parts};
 use crate::auth::{AuthzClient, AuthzSetup, JwksSource};
 use crate::config::Config;
 use crate::crypto::vault::Vault;
+use crate::crypto::webhook_keys::WebhookKeys;
+use crate::dialects::pti::PtiEnvelope;
 use crate::directory::{Directory, poller};
 use crate::gateway::HttpGateway;
-use crate::http::well_known::render_metadata;
+use crate::http::well_known::{JWKS_PATH, render_metadata};
 use crate::http::{BadDocument, SERVICE, router};
 use crate::migrations::MIGRATIONS;
 use crate::operations::fiat_ins::{recovery, settlements};
@@ -146,13 +148,19 @@ pub async fn open(config: Config, platform: Platform) -> Result<App, StartError>
         platform: platform.clone(),
     });
     let jwks_url = authz.jwks_url().map_err(|error| StartError::Config(format!("issuer: {error}")))?;
+    let directory = Directory::new(db.clone());
+    let webhook_keys =
+        WebhookKeys::open(db.clone(), platform.clone(), Arc::clone(&master), webhook_ring_policy()).await?;
+    let outbox = Outbox::new(db.clone(), platform.clone(), Arc::clone(&master), fetcher.clone())
+        .with_envelope(pti_envelope(&config, &platform, &directory, &webhook_keys));
     Ok(App::new(Parts {
         audit: chassis::audit::AuditQueue::new(SERVICE, platform.clone()),
-        directory: Directory::new(db.clone()),
+        directory,
+        webhook_keys,
         issuer_keys: Arc::new(KeyCache::new(Arc::new(JwksSource::new(authz_fetcher, jwks_url)))),
         metadata: render_metadata(&config),
         authz,
-        outbox: Outbox::new(db.clone(), platform.clone(), Arc::clone(&master), fetcher.clone()),
+        outbox,
         epoch,
         fingerprint_key: master.mac_key("request fingerprint"),
         vault: Vault::new(MasterKeys::clone(&master)),
@@ -175,6 +183,7 @@ fn spawn_tasks(app: &App, shutdown: &Shutdown) {
     let reporting = ops::report_statements(app.db.clone(), SERVICE, shutdown.clone());
     shutdown.spawn("statement count", reporting);
     shutdown.spawn("key rotation", Arc::clone(&app.keyring).run_rotation(shutdown.clone()));
+    shutdown.spawn("webhook keys", Arc::clone(&app.webhook_keys).run(shutdown.clone()));
     let audit =
         chassis::audit::run_audit(app.audit.clone(), app.db.clone(), app.platform.clone(), shutdown.clone());
     shutdown.spawn("audit", audit);
@@ -240,6 +249,22 @@ pub fn ring_policy() -> RingPolicy {
         token_ttl_max_s: 86_400,
         skew_s: 10,
     }
+}
+
+/// As the other ring, for the algorithm that the vendor's receivers pin. A webhook is verified when it arrives, but one
+/// that waits in a receiver's own queue is too, for as long as we would have repeated it.
+fn webhook_ring_policy() -> RingPolicy {
+    RingPolicy { alg: Algorithm::Rs512, token_ttl_max_s: 4 * 86_400, ..ring_policy() }
+}
+
+fn pti_envelope(
+    config: &Config,
+    platform: &Platform,
+    directory: &Directory,
+    keys: &Arc<WebhookKeys>,
+) -> Arc<PtiEnvelope> {
+    let jwks_url = format!("{}{JWKS_PATH}", config.resource);
+    Arc::new(PtiEnvelope::new(directory.clone(), Arc::clone(keys), platform.clone(), jwks_url))
 }
 
 fn fetcher(

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::get;
@@ -44,13 +45,16 @@ async fn list(State(entries): State<Entries>) -> Json<Vec<Value>> {
     Json(entries.all())
 }
 
-async fn receive(State(entries): State<Entries>, headers: HeaderMap, Json(body): Json<Value>) -> StatusCode {
+/// Keeps a delivery as it came: JSON as JSON, an envelope that only the partner can open as text.
+async fn receive(State(entries): State<Entries>, headers: HeaderMap, body: Bytes) -> StatusCode {
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let text = || Value::from(String::from_utf8_lossy(&body).into_owned());
     entries.push(json!({
+        "content_type": header("content-type"),
         "webhook_id": header("webhook-id"),
         "webhook_timestamp": header("webhook-timestamp"),
         "webhook_signature": header("webhook-signature"),
-        "body": body,
+        "body": serde_json::from_slice(&body).unwrap_or_else(|_| text()),
     }));
-    StatusCode::NO_CONTENT
+    StatusCode::OK
 }

@@ -4,6 +4,7 @@ use anyhow::{Context, bail, ensure};
 use chassis::Platform;
 use chassis::outbox;
 use resource_api::app::App;
+use resource_api::domain::webhook_format::{PTI, PTI_FAMILIES};
 use resource_api::operations::kyc::{LevelDecision, set_level};
 use resource_api::store::customers::find_by_external_id;
 use serde_json::{Value, json};
@@ -12,6 +13,8 @@ use super::credentials::{Credentials, User};
 use super::services::Running;
 use crate::tour::client::{Call, Http, basic};
 
+/// The client that gets webhooks in its vendor's envelope.
+const PTI_CLIENT: &str = "pti-backend";
 /// The partner they belong to.
 const PARTNER: &str = "acme";
 /// Who is seeded, the KYC level of each, and whether the user is disabled.
@@ -21,7 +24,10 @@ const USERS: &[(&str, i64, bool)] = &[("alice", 2, false), ("bob", 2, false), ("
 pub(crate) async fn register(credentials: &mut Credentials, running: &Running) -> anyhow::Result<()> {
     let app = &running.resource_api.app;
     for partner in &credentials.partners {
-        deliver_to_sink(app, &partner.id, &credentials.webhook_sink).await?;
+        let pti =
+            credentials.clients.iter().find(|one| one.alias == PTI_CLIENT && one.partner == partner.alias);
+        let recipient = pti.map(|client| client.client_id.as_str());
+        deliver_to_sink(app, &partner.id, &credentials.webhook_sink, recipient).await?;
     }
     let http = Http::new(credentials.ca_file.as_deref())?;
     let at_authz = token(&http, credentials, "users:write").await?;
@@ -109,13 +115,22 @@ async fn verified(app: &App, partner_id: &str, external_id: &str, level: i64) ->
         .context("set the KYC level")
 }
 
-/// One enabled endpoint of the partner at the sink's present address; those of earlier ports are switched off.
-async fn deliver_to_sink(app: &App, partner_id: &str, sink: &str) -> anyhow::Result<()> {
+/// One enabled endpoint of the partner at the sink's present address; those of earlier ports are switched off. With a
+/// recipient, deliveries come in PTI's envelope.
+async fn deliver_to_sink(
+    app: &App,
+    partner_id: &str,
+    sink: &str,
+    recipient: Option<&str>,
+) -> anyhow::Result<()> {
+    let kinds =
+        recipient.map_or_else(Vec::new, |_| PTI_FAMILIES.map(|family| format!("{family}.*")).to_vec());
     let new = app
         .outbox
-        .prepare_endpoint(partner_id, sink, Vec::new())
+        .prepare_endpoint(partner_id, sink, kinds)
         .await
         .map_err(|refused| anyhow::anyhow!("the webhook sink: {refused:?}"))?;
+    let new = if let Some(recipient) = recipient { new.in_format(PTI, recipient) } else { new };
     let (partner_id, sink) = (partner_id.to_owned(), sink.to_owned());
     app.db
         .write(move |tx| {
@@ -123,7 +138,7 @@ async fn deliver_to_sink(app: &App, partner_id: &str, sink: &str) -> anyhow::Res
             Box::pin(async move {
                 let mut there = false;
                 for known in outbox::list_endpoints(tx, &partner_id).await? {
-                    if known.url == sink {
+                    if known.url == sink && known.format == new.endpoint.format {
                         there = true;
                         outbox::enable_endpoint(tx, &partner_id, &known.endpoint_id).await?;
                     } else if known.url.ends_with("/dev/webhooks") {

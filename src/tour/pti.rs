@@ -1,14 +1,17 @@
 //! The same payment as PTI's own client makes it: the vendor's paths, headers and shapes, all on the front door.
 
-use anyhow::ensure;
-use keys::pti_jws;
+use std::time::Duration;
+
+use anyhow::{Context, bail, ensure};
+use keys::jwe::DecryptionKey;
+use keys::{PublicJwk, pti_jws};
 use serde_json::{Value, json};
 
 use super::backend::{Backend, now, random_text, text};
 use super::client::{Call, assertion_key};
 use super::print;
 
-/// Registers a user, opens a wallet, obtains a user token and funds the wallet with it.
+/// Registers a user, opens a wallet, obtains a user token, funds the wallet with it and reads the webhook.
 pub(crate) async fn as_their_client(backend: &mut Backend) -> anyhow::Result<()> {
     print::chapter("PTI's own client, unchanged: x-pti-signature, x-pti-token, its paths and shapes");
     let door = backend.credentials.front_door.clone();
@@ -51,7 +54,58 @@ pub(crate) async fn as_their_client(backend: &mut Backend) -> anyhow::Result<()>
     let wallet = backend.http.expect(200, &signed(backend, Call::get(&wallet))?).await?;
     ensure!(holds_20_50(&wallet), "the wallet does not hold 20.50: {wallet}");
     print::held("the wallet holds 20.50 EUR");
+
+    print::step(
+        "d",
+        "the webhook in the vendor's envelope: JWE to the client's key around a JWS by the platform",
+    );
+    let settled = |message: &Value| {
+        message["resourceType"] == "TRANSACTION_STATUS"
+            && message["status"] == "SETTLED"
+            && message["requestId"] == order["id"]
+    };
+    let message = webhook(backend, settled).await.context("the TRANSACTION_STATUS webhook")?;
+    print::note(&format!("decrypted with pti-backend's private key: {message}"));
+    print::held("its signature holds under the key set of the payments API; ids, states and amounts only");
     Ok(())
+}
+
+/// How often the sink is looked at before the tour gives up, and the pause between.
+const LOOKS: u32 = 200;
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Waits for a delivery in the sink that decrypts to a message which `wanted` accepts.
+async fn webhook(backend: &Backend, wanted: impl Fn(&Value) -> bool) -> anyhow::Result<Value> {
+    let client = backend.credentials.client("pti-backend")?;
+    let key = DecryptionKey::new(&assertion_key(client)?)?;
+    for _ in 0..LOOKS {
+        let list = backend.http.quiet(&Call::get(&backend.credentials.webhook_sink)).await?;
+        let bodies = list.body.as_array().into_iter().flatten().filter_map(|entry| entry["body"].as_str());
+        for body in bodies {
+            let signed = String::from_utf8(key.open(body)?)?;
+            let message = verified(backend, &signed).await?;
+            if wanted(&message) {
+                return Ok(message);
+            }
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+    bail!("no such webhook arrived")
+}
+
+/// The payload of the inner JWS. The algorithm is pinned, the key is the one that `kid` names in the key set.
+async fn verified(backend: &Backend, signed: &str) -> anyhow::Result<Value> {
+    let (input, signature) = signed.rsplit_once('.').context("a compact JWS")?;
+    let (header, payload) = input.split_once('.').context("a compact JWS")?;
+    let header: Value = serde_json::from_slice(&keys::b64::decode(header)?)?;
+    ensure!(header["alg"] == "RS512", "the envelope is signed with {}", header["alg"]);
+    let url = format!("{}/.well-known/jwks.json", backend.credentials.resource);
+    let set = backend.http.quiet(&Call::get(&url)).await?;
+    let mut published = set.body["keys"].as_array().into_iter().flatten();
+    let jwk = published.find(|jwk| jwk["kid"] == header["kid"]).context("the signing key is published")?;
+    let key = PublicJwk::try_from(jwk)?.verifying_key();
+    key.verify(keys::Algorithm::Rs512, input.as_bytes(), &keys::b64::decode(signature)?)?;
+    Ok(serde_json::from_slice(&keys::b64::decode(payload)?)?)
 }
 
 /// Signs a request as the vendor's own signer does: a JWS (RS512) over method, body hash, date, client and path.

@@ -169,7 +169,8 @@ impl FromRequestParts<App> for PtiClient {
             Err(PtiError::new(
                 StatusCode::UNAUTHORIZED,
                 "signature_replayed",
-                "The signature was used before.",
+                "The signature was used before. Its date counts seconds: send the request a second later, or with an \
+                 x-pti-request-id of its own.",
             ))
         }
     }

@@ -32,8 +32,12 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// Size of new RSA keys.
 const RSA_BITS: usize = 2048;
 
+/// The ring that every service has.
+const SIGNING: &str = "signing";
+
 /// The signing keys of a service. Reading never waits.
 pub struct KeyRing {
+    purpose: &'static str,
     db: Db,
     platform: Platform,
     master: MasterKeys,
@@ -47,6 +51,7 @@ struct Held {
     active: SigningKey,
     verifying: HashMap<String, VerifyingKey>,
     jwks: Arc<str>,
+    published: Vec<Value>,
 }
 
 impl KeyRing {
@@ -61,10 +66,33 @@ impl KeyRing {
         master: MasterKeys,
         policy: RingPolicy,
     ) -> Result<Arc<Self>, Fault> {
-        let opening = Opening { db: &db, platform: &platform, master: &master, policy };
+        Self::open_for(SIGNING, db, platform, master, policy).await
+    }
+
+    /// Opens another ring than the one of a service's tokens, under a name of its own. Its keys are planned apart.
+    ///
+    /// # Errors
+    /// As [`KeyRing::open`].
+    pub async fn open_for(
+        purpose: &'static str,
+        db: Db,
+        platform: Platform,
+        master: MasterKeys,
+        policy: RingPolicy,
+    ) -> Result<Arc<Self>, Fault> {
+        let opening = Opening { purpose, db: &db, platform: &platform, master: &master, policy };
         let rows = opening.planned_rows().await?;
         let held = ArcSwap::from_pointee(opening.hold(rows)?);
-        Ok(Arc::new(Self { db, platform, master, policy, held }))
+        Ok(Arc::new(Self { purpose, db, platform, master, policy, held }))
+    }
+
+    /// Whether the ring of this name has keys: then it can be opened without making one.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn has_keys(db: &Db, purpose: &'static str) -> Result<bool, Fault> {
+        let rows = db.read(move |tx| Box::pin(list_keys(tx, purpose))).await?;
+        Ok(!rows.is_empty())
     }
 
     /// The key that signs now.
@@ -80,6 +108,14 @@ impl KeyRing {
     /// The JWKS document.
     pub fn jwks(&self) -> Arc<str> {
         Arc::clone(&self.held.load().jwks)
+    }
+
+    /// The JWKS document of this ring and another one. Where there is no other it was rendered before.
+    pub fn jwks_with(&self, other: Option<&Self>) -> Arc<str> {
+        let Some(other) = other else { return self.jwks() };
+        let (own, others) = (self.held.load(), other.held.load());
+        let keys: Vec<&Value> = own.published.iter().chain(&others.published).collect();
+        Arc::from(json!({ "keys": keys }).to_string())
     }
 
     /// `Cache-Control` of the JWKS. Its max-age is the one after whose end a new key signs.
@@ -164,13 +200,14 @@ impl KeyRing {
     }
 
     fn opening(&self) -> Opening<'_> {
-        let Self { db, platform, master, policy, held: _ } = self;
-        Opening { db, platform, master, policy: *policy }
+        let Self { purpose, db, platform, master, policy, held: _ } = self;
+        Opening { purpose, db, platform, master, policy: *policy }
     }
 }
 
 /// What is needed to read a ring and to move it on.
 struct Opening<'a> {
+    purpose: &'static str,
     db: &'a Db,
     platform: &'a Platform,
     master: &'a MasterKeys,
@@ -180,7 +217,8 @@ struct Opening<'a> {
 impl Opening<'_> {
     /// The ring's rows after the steps that are due. Writes only when there are any.
     async fn planned_rows(&self) -> Result<Vec<KeyRow>, Fault> {
-        let rows = self.db.read(move |tx| Box::pin(list_keys(tx))).await?;
+        let purpose = self.purpose;
+        let rows = self.db.read(move |tx| Box::pin(list_keys(tx, purpose))).await?;
         let mut planning = self.planning();
         let steps = wanted_steps(&rows, &planning)?;
         if steps.is_empty() {
@@ -193,7 +231,7 @@ impl Opening<'_> {
     }
 
     fn planning(&self) -> Planning {
-        Planning { policy: self.policy, now: self.platform.now(), candidate: None }
+        Planning { purpose: self.purpose, policy: self.policy, now: self.platform.now(), candidate: None }
     }
 
     async fn planning_with_candidate(&self) -> Result<Planning, Fault> {
@@ -243,7 +281,7 @@ impl Opening<'_> {
         }
         let active = active.ok_or_else(|| Fault::new("open the key ring: it has no active key"))?;
         let jwks = Arc::from(json!({ "keys": published }).to_string());
-        Ok(Held { rows, active, verifying, jwks })
+        Ok(Held { rows, active, verifying, jwks, published })
     }
 }
 

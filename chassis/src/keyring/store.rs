@@ -33,22 +33,21 @@ pub(super) struct Candidate {
 /// What a planning unit needs to know.
 #[derive(Debug, Clone)]
 pub(super) struct Planning {
+    /// The ring.
+    pub(super) purpose: &'static str,
     pub(super) policy: RingPolicy,
     pub(super) now: UnixSeconds,
     pub(super) candidate: Option<Candidate>,
 }
 
-/// The row that planners take turns at: a service has one ring, whatever algorithms its keys have.
-const RING: &str = "signing";
-
 const TAKE_RING: &str = "INSERT INTO key_ring (ring, version) VALUES ($1, 1)
     ON CONFLICT (ring) DO UPDATE SET version = key_ring.version + 1";
 
 const LIST_KEYS: &str = "SELECT kid, ring, state, sealed_jwk, published_at_s, activated_at_s, retired_at_s
-    FROM signing_key ORDER BY state, kid";
+    FROM signing_key WHERE purpose = $1 ORDER BY state, kid";
 
-const INSERT_KEY: &str = "INSERT INTO signing_key (kid, ring, state, sealed_jwk, published_at_s)
-    VALUES ($1, $2, 'next', $3, $4)";
+const INSERT_KEY: &str = "INSERT INTO signing_key (kid, ring, state, sealed_jwk, published_at_s, purpose)
+    VALUES ($1, $2, 'next', $3, $4, $5)";
 
 const ACTIVATE_KEY: &str = "UPDATE signing_key SET state = 'active', activated_at_s = $2
     WHERE kid = $1 AND state = 'next'";
@@ -58,17 +57,18 @@ const RETIRE_KEY: &str = "UPDATE signing_key SET state = 'retired', retired_at_s
 
 const DELETE_KEY: &str = "DELETE FROM signing_key WHERE kid = $1 AND state <> 'active'";
 
-const REVOKE_KEY: &str = "DELETE FROM signing_key WHERE kid = $1";
+const REVOKE_KEY: &str = "DELETE FROM signing_key WHERE kid = $1 AND purpose = $2";
 
 /// All keys of the ring: the active one, the next, the retired ones.
-pub(super) async fn list_keys(tx: &mut Tx) -> Result<Vec<KeyRow>, Fault> {
-    on!(tx, conn => sqlx::query_as(LIST_KEYS).fetch_all(conn).await).map_err(while_doing("list signing keys"))
+pub(super) async fn list_keys(tx: &mut Tx, purpose: &str) -> Result<Vec<KeyRow>, Fault> {
+    on!(tx, conn => sqlx::query_as(LIST_KEYS).bind(purpose).fetch_all(conn).await)
+        .map_err(while_doing("list signing keys"))
 }
 
 /// Brings the ring to what the policy wants now and returns its keys. Planners take turns at the ring's row, so
 /// what one decides the next one sees. Without a candidate no key is made.
 pub(super) async fn follow_plan(tx: &mut Tx, planning: Planning) -> Result<Vec<KeyRow>, Fault> {
-    take_ring(tx).await?;
+    take_ring(tx, planning.purpose).await?;
     settle(tx, planning).await
 }
 
@@ -79,8 +79,8 @@ pub(super) async fn begin_rotation(
     mut planning: Planning,
     audit: NewAudit,
 ) -> Result<Vec<KeyRow>, Fault> {
-    take_ring(tx).await?;
-    let rows = list_keys(tx).await?;
+    take_ring(tx, planning.purpose).await?;
+    let rows = list_keys(tx, planning.purpose).await?;
     let wanted = planning.policy.alg.as_str();
     if !rows.iter().any(|row| row.state == KeyState::Next.as_str() && row.ring == wanted) {
         take_step(tx, Step::CreateNext, &mut planning).await?;
@@ -97,9 +97,10 @@ pub(super) async fn revoke_key(
     planning: Planning,
     audit: NewAudit,
 ) -> Result<Option<Vec<KeyRow>>, Fault> {
-    take_ring(tx).await?;
+    take_ring(tx, planning.purpose).await?;
     let revoked = on!(&mut *tx, conn => sqlx::query(REVOKE_KEY)
         .bind(kid)
+        .bind(planning.purpose)
         .execute(conn)
         .await
         .map(|done| done.rows_affected()))
@@ -111,15 +112,16 @@ pub(super) async fn revoke_key(
     settle(tx, planning).await.map(Some)
 }
 
-async fn take_ring(tx: &mut Tx) -> Result<(), Fault> {
-    on!(tx, conn => sqlx::query(TAKE_RING).bind(RING).execute(conn).await.map(drop))
+/// Planners of one ring take turns at its row, whatever algorithms its keys have.
+async fn take_ring(tx: &mut Tx, purpose: &str) -> Result<(), Fault> {
+    on!(tx, conn => sqlx::query(TAKE_RING).bind(purpose).execute(conn).await.map(drop))
         .map_err(while_doing("take the key ring"))
 }
 
 /// Takes steps until none is due; the ring's row is held.
 async fn settle(tx: &mut Tx, mut planning: Planning) -> Result<Vec<KeyRow>, Fault> {
     loop {
-        let rows = list_keys(tx).await?;
+        let rows = list_keys(tx, planning.purpose).await?;
         let mut steps = wanted_steps(&rows, &planning)?;
         if planning.candidate.is_none() {
             steps.retain(|step| *step != Step::CreateNext);
@@ -150,6 +152,7 @@ async fn take_step(tx: &mut Tx, step: Step, planning: &mut Planning) -> Result<(
                 .bind(ring)
                 .bind(sealed_jwk)
                 .bind(now)
+                .bind(planning.purpose)
                 .execute(conn)
                 .await
                 .map(drop))

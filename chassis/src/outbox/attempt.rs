@@ -8,7 +8,8 @@ use url::Url;
 
 use super::OutboxOptions;
 use super::deliveries::{Claimed, Finish, QueueId, finish_attempt};
-use super::endpoints::{Target, find_target};
+use super::endpoints::{STANDARD, Target, find_target};
+use super::envelope::{Envelope, Written};
 use super::events::{StoredEvent, find_event};
 use super::signature::signatures;
 use crate::fetch::{FetchError, FetchReply, FetchRequest, Fetcher};
@@ -18,11 +19,13 @@ use crate::{Db, Fault, Platform};
 const FAILURE_CHARS_MAX: usize = 200;
 
 /// What every attempt needs.
+#[derive(Clone)]
 pub(super) struct Sender {
     pub(super) db: Db,
     pub(super) platform: Platform,
     pub(super) master: Arc<MasterKeys>,
     pub(super) fetcher: Fetcher,
+    pub(super) envelope: Option<Arc<dyn Envelope>>,
     pub(super) options: OutboxOptions,
 }
 
@@ -71,7 +74,17 @@ impl Sender {
         let Ok(url) = Url::parse(&target.url) else {
             return Ok(Answer::failed("the address is not a URL"));
         };
-        let (headers, body) = self.sign(&event, &target)?;
+        let written = if target.format == STANDARD {
+            Written::Body { content_type: "application/json", text: event.body() }
+        } else {
+            self.write(&target, &event).await?
+        };
+        let (content_type, body) = match written {
+            Written::Body { content_type, text } => (content_type, text),
+            Written::Nothing => return Ok(Answer::Unwanted),
+            Written::NotNow(why) => return Ok(Answer::failed(why)),
+        };
+        let headers = self.headers(&event, &target, (content_type, &body))?;
         let request = FetchRequest {
             method: Method::POST,
             url,
@@ -103,14 +116,26 @@ impl Sender {
             .await
     }
 
-    /// The headers and the body. The id is that of the event, so it is the same on every attempt; the time is that of
-    /// the attempt, so that a receiver can refuse what is older than five minutes.
-    fn sign(&self, event: &StoredEvent, target: &Target) -> Result<(HeaderMap, String), Fault> {
+    /// The body in another format than the standard one.
+    async fn write(&self, target: &Target, event: &StoredEvent) -> Result<Written, Fault> {
+        match &self.envelope {
+            Some(envelope) => envelope.write(&target.format, &target.recipient, event).await,
+            None => Ok(Written::NotNow("this service does not write the endpoint's format")),
+        }
+    }
+
+    /// The headers, the same in every format. The id is that of the event, so it is the same on every attempt; the
+    /// time is that of the attempt, so that a receiver can refuse what is older than five minutes.
+    fn headers(
+        &self,
+        event: &StoredEvent,
+        target: &Target,
+        (content_type, body): (&'static str, &str),
+    ) -> Result<HeaderMap, Fault> {
         let now = self.platform.clock.now();
-        let body = event.body();
-        let signature = signatures(&target.secrets(&self.master, now)?, &event.event_id, now, &body)?;
+        let signature = signatures(&target.secrets(&self.master, now)?, &event.event_id, now, body)?;
         let mut headers = HeaderMap::new();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
         let values = [
             ("webhook-id", event.event_id.as_str()),
             ("webhook-timestamp", &now.0.to_string()),
@@ -120,7 +145,7 @@ impl Sender {
             let value = HeaderValue::from_str(value).map_err(|_| Fault::new("write a webhook header"))?;
             headers.insert(name, value);
         }
-        Ok((headers, body))
+        Ok(headers)
     }
 
     /// The delivery's next state.

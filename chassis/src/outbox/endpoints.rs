@@ -7,6 +7,9 @@ use super::signature::{EndpointSecret, open_seed, seal_seed};
 use crate::db::{Tx, while_doing};
 use crate::{Entropy, Fault, Platform, entropy, new_id, on, row};
 
+/// The format of an endpoint that asked for no other: Standard Webhooks 1.0.
+pub const STANDARD: &str = "standard";
+
 /// An endpoint to be registered: its key pair is drawn and sealed, its row is not written yet.
 #[derive(Debug, Clone)]
 pub struct NewEndpoint {
@@ -28,6 +31,10 @@ pub struct Endpoint {
     pub event_kinds: Vec<String>,
     /// `whpk_` and the ed25519 public key in base64.
     pub public_key: String,
+    /// How deliveries are written: [`STANDARD`], or the name of a dialect.
+    pub format: String,
+    /// The client to whose key deliveries are encrypted; empty for [`STANDARD`].
+    pub recipient: String,
     /// Whether events are sent to it.
     pub enabled: bool,
     /// When it was registered.
@@ -80,10 +87,20 @@ impl NewEndpoint {
             url: url.to_owned(),
             event_kinds,
             public_key: key.public_key,
+            format: STANDARD.to_owned(),
+            recipient: String::new(),
             enabled: true,
             created_at: platform.clock.now(),
         };
         Ok(Self { endpoint, secret_sealed: key.sealed })
+    }
+
+    /// The same endpoint in another format, encrypted to the key of this client (see [`Envelope`](super::Envelope)).
+    #[must_use]
+    pub fn in_format(mut self, format: &str, recipient: &str) -> Self {
+        format.clone_into(&mut self.endpoint.format);
+        recipient.clone_into(&mut self.endpoint.recipient);
+        self
     }
 }
 
@@ -122,11 +139,23 @@ struct EndpointRow {
     url: String,
     event_kinds: String,
     public_key: String,
+    format: String,
+    recipient: String,
     status: String,
     created_at_s: i64,
 }
 
-row!(EndpointRow { endpoint_id, partner_id, url, event_kinds, public_key, status, created_at_s });
+row!(EndpointRow {
+    endpoint_id,
+    partner_id,
+    url,
+    event_kinds,
+    public_key,
+    format,
+    recipient,
+    status,
+    created_at_s
+});
 
 impl TryFrom<EndpointRow> for Endpoint {
     type Error = Fault;
@@ -138,6 +167,8 @@ impl TryFrom<EndpointRow> for Endpoint {
             partner_id: row.partner_id,
             url: row.url,
             public_key: row.public_key,
+            format: row.format,
+            recipient: row.recipient,
             enabled: row.status == "enabled",
             created_at: UnixSeconds(row.created_at_s),
         })
@@ -150,8 +181,8 @@ pub(super) fn read_kinds(text: &str) -> Result<Vec<String>, Fault> {
 }
 
 const INSERT: &str = "INSERT INTO webhook_endpoint
-    (partner_id, endpoint_id, url, event_kinds, secret_sealed, public_key, status, created_at_s)
-    VALUES ($1, $2, $3, $4, $5, $6, 'enabled', $7)";
+    (partner_id, endpoint_id, url, event_kinds, secret_sealed, public_key, status, created_at_s, format, recipient)
+    VALUES ($1, $2, $3, $4, $5, $6, 'enabled', $7, $8, $9)";
 
 /// Registers an endpoint. It gets the events that are numbered from now on.
 pub async fn insert_endpoint(tx: &mut Tx, new: &NewEndpoint) -> Result<(), Fault> {
@@ -165,6 +196,8 @@ pub async fn insert_endpoint(tx: &mut Tx, new: &NewEndpoint) -> Result<(), Fault
         .bind(&new.secret_sealed)
         .bind(&endpoint.public_key)
         .bind(endpoint.created_at.0)
+        .bind(&endpoint.format)
+        .bind(&endpoint.recipient)
         .execute(conn)
         .await
         .map(drop))
@@ -172,7 +205,8 @@ pub async fn insert_endpoint(tx: &mut Tx, new: &NewEndpoint) -> Result<(), Fault
     Ok(())
 }
 
-const FIND: &str = "SELECT endpoint_id, partner_id, url, event_kinds, public_key, status, created_at_s
+const FIND: &str =
+    "SELECT endpoint_id, partner_id, url, event_kinds, public_key, format, recipient, status, created_at_s
     FROM webhook_endpoint WHERE partner_id = $1 AND endpoint_id = $2";
 
 /// The partner's endpoint, or `None` when it is unknown or another partner's.
@@ -190,7 +224,8 @@ pub async fn find_endpoint(
     found.map(Endpoint::try_from).transpose()
 }
 
-const LIST: &str = "SELECT endpoint_id, partner_id, url, event_kinds, public_key, status, created_at_s
+const LIST: &str =
+    "SELECT endpoint_id, partner_id, url, event_kinds, public_key, format, recipient, status, created_at_s
     FROM webhook_endpoint WHERE partner_id = $1 ORDER BY endpoint_id";
 
 /// All endpoints of a partner, enabled or not, in the order of registration.
@@ -261,12 +296,24 @@ pub(super) struct Target {
     endpoint_id: String,
     pub(super) url: String,
     pub(super) status: String,
+    pub(super) format: String,
+    pub(super) recipient: String,
     secret_sealed: String,
     previous_sealed: Option<String>,
     previous_until_s: Option<i64>,
 }
 
-row!(Target { partner_id, endpoint_id, url, status, secret_sealed, previous_sealed, previous_until_s });
+row!(Target {
+    partner_id,
+    endpoint_id,
+    url,
+    status,
+    format,
+    recipient,
+    secret_sealed,
+    previous_sealed,
+    previous_until_s
+});
 
 impl Target {
     /// The keys that sign at a moment: the current one, then the one before it while a rotation lasts.
@@ -284,8 +331,8 @@ impl Target {
     }
 }
 
-const FIND_TARGET: &str = "SELECT partner_id, endpoint_id, url, status, secret_sealed, previous_sealed,
-        previous_until_s
+const FIND_TARGET: &str = "SELECT partner_id, endpoint_id, url, status, format, recipient, secret_sealed,
+        previous_sealed, previous_until_s
     FROM webhook_endpoint WHERE partner_id = $1 AND endpoint_id = $2";
 
 /// Where and with what to send, or `None` when the endpoint is gone.

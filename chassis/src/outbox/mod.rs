@@ -9,6 +9,7 @@
 //! | `deliveries` | the queue: claim, finish, redeliver |
 //! | `dispatcher`, `attempt` | sends what is due; a queue per endpoint |
 //! | `body`, `signature`, `schedule` | what is sent, how it is signed, when it is tried again |
+//! | `envelope` | other ways to write a delivery, for endpoints that ask for one |
 //! | `stats` | what waits and what was given up |
 
 mod attempt;
@@ -16,6 +17,7 @@ mod body;
 mod deliveries;
 mod dispatcher;
 mod endpoints;
+mod envelope;
 mod events;
 mod numberer;
 mod schedule;
@@ -42,9 +44,10 @@ use numberer::{Numbered, Pass};
 pub use body::rfc3339;
 pub use deliveries::{Delivery, list_deliveries, redeliver};
 pub use endpoints::{
-    Endpoint, NewEndpoint, NewSecret, disable_endpoint, enable_endpoint, find_endpoint, insert_endpoint,
-    list_endpoints, rotate_secret,
+    Endpoint, NewEndpoint, NewSecret, STANDARD, disable_endpoint, enable_endpoint, find_endpoint,
+    insert_endpoint, list_endpoints, rotate_secret,
 };
+pub use envelope::{Envelope, Written};
 pub use events::{
     EVENT_LIFE_S, EVENT_SCHEMA_VERSION, NewEvent, StoredEvent, find_event, insert_events, insert_events_by,
     list_events,
@@ -135,7 +138,8 @@ impl Outbox {
     /// An outbox with the default options.
     pub fn new(db: Db, platform: Platform, master: Arc<MasterKeys>, fetcher: Fetcher) -> Self {
         let holder = platform.new_id("node").into();
-        let sender = Sender { db, platform, master, fetcher, options: OutboxOptions::default() };
+        let options = OutboxOptions::default();
+        let sender = Sender { db, platform, master, fetcher, envelope: None, options };
         Self {
             sender: Arc::new(sender),
             holder,
@@ -147,15 +151,13 @@ impl Outbox {
     /// The same outbox with other options.
     #[must_use]
     pub fn with_options(self, options: OutboxOptions) -> Self {
-        let Sender { db, platform, master, fetcher, .. } = &*self.sender;
-        let sender = Sender {
-            db: db.clone(),
-            platform: platform.clone(),
-            master: Arc::clone(master),
-            fetcher: fetcher.clone(),
-            options,
-        };
-        Self { sender: Arc::new(sender), ..self }
+        Self { sender: Arc::new(Sender { options, ..Sender::clone(&self.sender) }), ..self }
+    }
+
+    /// The same outbox with an envelope for formats other than Standard Webhooks. Without one their deliveries wait.
+    #[must_use]
+    pub fn with_envelope(self, envelope: Arc<dyn Envelope>) -> Self {
+        Self { sender: Arc::new(Sender { envelope: Some(envelope), ..Sender::clone(&self.sender) }), ..self }
     }
 
     /// Says that an event was committed; to be called after the write that inserted it. Without it the event is found

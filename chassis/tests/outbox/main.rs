@@ -3,6 +3,7 @@
 
 mod delivery;
 mod endpoints;
+mod formats;
 mod numbering;
 mod receiver;
 mod several_nodes;

@@ -318,3 +318,31 @@ pub(crate) async fn interrupt_after<F: Future>(work: F, polls: u32) {
         tokio::time::sleep(std::time::Duration::from_millis(2)).await;
     }
 }
+
+#[tokio::test]
+async fn a_second_ring_has_keys_of_its_own_and_is_made_once() {
+    const SECOND: RingPolicy = RingPolicy { alg: Algorithm::EdDsa, ..POLICY };
+    for database in TestDatabase::both().await {
+        let db = opened(&database).await;
+        let platform = platform().0;
+        let first = ring(&db, &platform).await;
+        assert!(!KeyRing::has_keys(&db, "webhook").await.unwrap());
+        assert_eq!(first.jwks_with(None), first.jwks());
+        let opening =
+            (0..4).map(|_| KeyRing::open_for("webhook", db.clone(), platform.clone(), master(), SECOND));
+        let opened: Vec<Arc<KeyRing>> = join_all(opening).await.into_iter().map(Result::unwrap).collect();
+        assert!(KeyRing::has_keys(&db, "webhook").await.unwrap());
+        let second = &opened[0];
+        assert_eq!(second.active().alg(), Algorithm::EdDsa);
+        for ring in &opened {
+            assert_eq!(kids(ring), kids(second));
+        }
+        first.rotate().await.unwrap();
+        assert_eq!(kids(&first).len(), 1, "the first ring knows nothing of the second");
+        assert!(!second.revoke(&kids(&first)[0]).await.unwrap());
+        let both: Value = serde_json::from_str(&first.jwks_with(Some(second))).unwrap();
+        let listed: Vec<&str> =
+            both["keys"].as_array().unwrap().iter().map(|jwk| jwk["kid"].as_str().unwrap()).collect();
+        assert_eq!(listed, [kids(&first), kids(second)].concat());
+    }
+}

@@ -15,7 +15,8 @@ async fn a_preflight_is_allowed_for_an_origin_that_any_active_client_registers()
     let reply = preflight(&world, SHOP).await;
     assert_eq!((reply.status, reply.header("access-control-allow-origin")), (204, SHOP));
     assert_eq!(reply.header("access-control-allow-methods"), "POST");
-    let expected = "authorization, dpop, content-type, idempotency-key, x-pti-token, x-pti-client-id";
+    let expected = "authorization, dpop, content-type, idempotency-key, x-pti-token, x-pti-client-id, \
+        x-pti-request-id, x-pti-scenario-id, x-pti-session-id";
     assert_eq!(reply.header("access-control-allow-headers"), expected);
     assert_eq!(reply.header("vary"), "origin");
     assert_eq!(reply.header("access-control-allow-credentials"), "");

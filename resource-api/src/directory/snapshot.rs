@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use guard::{ClientStanding, Profile};
 use keys::PublicJwk;
+use keys::jwe::EncryptionKey;
 use keys::token::AccessToken;
 use serde::Deserialize;
 use serde_json::Value;
@@ -22,6 +23,8 @@ struct PartnerBody {
 #[derive(Debug, Clone, Deserialize)]
 struct ClientBody {
     partner_id: String,
+    #[serde(default)]
+    alias: String,
     status: String,
     scope: String,
     #[serde(default)]
@@ -48,6 +51,9 @@ struct Partner {
 #[derive(Debug, Clone)]
 struct Client {
     active: bool,
+    alias: String,
+    /// The last of its RSA keys: what it signs requests with also takes messages to it.
+    encryption_key: Option<Arc<EncryptionKey>>,
     standing: ClientStanding,
 }
 
@@ -79,6 +85,18 @@ impl Snapshot {
     /// An active client of an active partner.
     pub fn client(&self, client_id: &str) -> Option<Arc<ClientStanding>> {
         self.standing.get(client_id).cloned()
+    }
+
+    /// The key to which messages for an active client are encrypted, if it registered an RSA key.
+    pub fn encryption_key(&self, client_id: &str) -> Option<Arc<EncryptionKey>> {
+        self.standing.get(client_id)?;
+        self.clients.get(client_id)?.encryption_key.clone()
+    }
+
+    /// The name that an active client's partner gave it.
+    pub fn alias(&self, client_id: &str) -> Option<String> {
+        self.standing.get(client_id)?;
+        Some(self.clients.get(client_id)?.alias.clone())
     }
 
     /// Whether the token's subject may not act.
@@ -157,17 +175,21 @@ fn client(client_id: &str, body: ClientBody) -> Option<Client> {
         _ => return None,
     };
     let mut signature_keys = HashMap::new();
+    let mut encryption_key = None;
     for key in &body.signature_keys {
         match PublicJwk::try_from(key) {
             Ok(jwk) => {
                 let kid = jwk.kid().map_or_else(|| jwk.thumbprint(), str::to_owned);
                 signature_keys.insert(kid, jwk.verifying_key());
+                encryption_key = EncryptionKey::new(&jwk).ok().map(Arc::new).or(encryption_key);
             }
             Err(error) => tracing::error!(client_id, %error, "a client's signature key cannot be read"),
         }
     }
     Some(Client {
         active: body.status == "active",
+        alias: body.alias,
+        encryption_key,
         standing: ClientStanding {
             client_id: client_id.to_owned(),
             partner_id: body.partner_id,

@@ -108,6 +108,11 @@ pub fn assess(subject: Subject<'_>, now: UnixSeconds) -> Assessment {
     Assessment { level, status, missing_fields, reason_codes }
 }
 
+/// The names of the fields that level 1 needs.
+pub fn fields_for_level_1(kind: CustomerKind) -> Vec<String> {
+    missing_for_level_1(kind, &Pii::default())
+}
+
 fn missing_for_level_1(kind: CustomerKind, pii: &Pii) -> Vec<String> {
     let needed: &[PiiField] = match kind {
         CustomerKind::Person => &[

@@ -32,4 +32,6 @@ pub mod money;
 pub mod pii;
 pub mod refusal;
 pub mod route;
+pub mod transaction_log;
 pub mod transfer;
+pub mod webhook_format;

@@ -6,6 +6,7 @@ use axum::response::Response;
 use chassis::http::{Problem, StrictJson, StrictQuery};
 use guard::Caller;
 use serde::Deserialize;
+use serde_json::{Value, json};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -27,6 +28,7 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(read))
         .routes(routes!(put_pii))
         .routes(routes!(read_kyc))
+        .routes(routes!(list_third_parties))
 }
 
 /// A customer to register.
@@ -44,6 +46,10 @@ struct CustomerBody {
     /// Personal data; needs the scope `customers.pii:write` too.
     #[serde(default)]
     pii: Option<PiiInput>,
+    /// `cus_…` of the customer on whose behalf this one will be paid (fiat-out to a third party). Several such
+    /// customers may be one person; each keeps its own wallets.
+    #[serde(default)]
+    third_party_of: Option<String>,
 }
 
 /// Registers a customer under the partner's own id, also at the authorization server.
@@ -53,7 +59,11 @@ struct CustomerBody {
     responses(
         (status = 201, description = "Registered; personal data is never echoed.", body = CustomerView),
         (status = 409, description = "`external_id_taken`"),
-        (status = 422, description = "`external_id_not_allowed`, `kind_unknown`, `country_invalid`, `pii_invalid`"),
+        (
+            status = 422,
+            description = "`external_id_not_allowed`, `kind_unknown`, `country_invalid`, `pii_invalid`, `principal_unknown`, \
+                           `principal_is_third_party`, `customer_blocked`",
+        ),
     ),
     extensions(
         ("x-scopes" = json!(["customers:write"])),
@@ -82,6 +92,7 @@ async fn create(
         kind,
         country: body.country.or_else(|| pii.as_ref().and_then(Pii::residence)),
         pii: pii.unwrap_or_default(),
+        third_party_of: body.third_party_of,
     };
     Ok(reply(customers::register(&app, attempt, registration).await?))
 }
@@ -198,4 +209,24 @@ async fn read_kyc(
     Path(id): Path<String>,
 ) -> Result<Json<KycView>, Problem> {
     Ok(Json(kyc::find(&app, &caller, &id).await?))
+}
+
+/// Lists the customers who are registered to be paid on this one's behalf, oldest first, at most 1,000.
+#[utoipa::path(
+    get, path = "/v1/customers/{id}/third-parties", tag = "customers", params(("id" = String, Path)),
+    responses((status = 200, description = "`data`"), (status = 404, description = "No such customer.")),
+    extensions(
+        ("x-scopes" = json!(["customers:read"])),
+        ("x-token-kinds" = json!(["client"])),
+        ("x-idempotent" = json!(false)),
+    ),
+)]
+async fn list_third_parties(
+    State(app): State<App>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<Json<Value>, Problem> {
+    let found = customers::third_parties(&app, &caller, &id).await?;
+    let data: Vec<CustomerView> = found.iter().map(CustomerView::from).collect();
+    Ok(Json(json!({ "data": data })))
 }

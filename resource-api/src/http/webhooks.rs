@@ -16,7 +16,7 @@ use utoipa_axum::routes;
 use crate::app::App;
 use crate::auth::{Attempt, reply};
 use crate::domain::refusal::Refusal;
-use crate::operations::webhooks::{register, view};
+use crate::operations::webhooks::{EndpointOrder, register, view};
 
 /// The routes of this family.
 pub(crate) fn routes() -> OpenApiRouter<App> {
@@ -32,6 +32,9 @@ pub(crate) struct EndpointBody {
     /// `family.fact` or `family.*`; none: every event.
     #[serde(default)]
     event_kinds: Vec<String>,
+    /// `standard` (also when absent): Standard Webhooks; `pti`: a JWE around a JWS in that vendor's words.
+    #[serde(default)]
+    format: Option<String>,
 }
 
 /// Registers an endpoint. Deliveries are signed with its own ed25519 key; the answer has the public half.
@@ -40,7 +43,7 @@ pub(crate) struct EndpointBody {
     params(("Idempotency-Key" = String, Header)),
     responses(
         (status = 201, description = "Registered; `public_key` verifies the signatures."),
-        (status = 422, description = "`target_not_allowed`, `event_kind_unknown`"),
+        (status = 422, description = "`target_not_allowed`, `event_kind_unknown`, `format_unknown`, `encryption_key_required`"),
     ),
     extensions(
         ("x-scopes" = json!(["webhooks:write"])),
@@ -53,7 +56,8 @@ async fn create(
     attempt: Attempt,
     StrictJson { value, .. }: StrictJson<EndpointBody>,
 ) -> Result<Response, Problem> {
-    Ok(reply(register(&app, attempt, &value.url, value.event_kinds).await?))
+    let EndpointBody { url, event_kinds, format } = value;
+    Ok(reply(register(&app, attempt, EndpointOrder { url, event_kinds, format }).await?))
 }
 
 /// Lists the partner's endpoints.

@@ -14,6 +14,9 @@ use super::json_document;
 use crate::app::App;
 use crate::config::Config;
 
+/// Where the key set is.
+pub(crate) const JWKS_PATH: &str = "/.well-known/jwks.json";
+
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(metadata)).routes(routes!(jwks))
 }
@@ -46,7 +49,8 @@ pub(crate) fn render_metadata(config: &Config) -> Bytes {
     Bytes::from(document.render())
 }
 
-/// The service's own public keys (RFC 7517 §5), with which its reports and call-backs are signed.
+/// The service's own public keys (RFC 7517 §5), with which its reports, call-backs and webhooks in a vendor's envelope
+/// are signed.
 #[utoipa::path(
     get,
     path = "/.well-known/jwks.json",
@@ -62,5 +66,5 @@ pub(crate) fn render_metadata(config: &Config) -> Bytes {
 async fn jwks(State(app): State<App>) -> impl IntoResponse {
     let headers =
         [(CONTENT_TYPE, "application/jwk-set+json".to_owned()), (CACHE_CONTROL, app.keyring.cache_control())];
-    (headers, app.keyring.jwks().to_string())
+    (headers, app.keyring.jwks_with(app.webhook_keys.known()).to_string())
 }

@@ -36,6 +36,8 @@ pub struct Registration {
     pub country: Option<String>,
     /// Personal data, possibly none.
     pub pii: Pii,
+    /// The customer on whose behalf this one will be paid; `None` for a customer in its own right.
+    pub third_party_of: Option<String>,
 }
 
 /// A registration that waits only for the database: the subject exists, the data is sealed, ids are drawn.
@@ -43,6 +45,7 @@ pub struct Registration {
 pub struct PreparedRegistration {
     new: NewCustomer,
     pii: SealedPii,
+    third_party_of: Option<String>,
     actor: Actor,
     event_id: String,
 }
@@ -116,7 +119,13 @@ async fn prepare(app: &App, caller: &Caller, ask: Registration) -> Result<Prepar
         country: ask.country,
         now: app.platform.now(),
     };
-    Ok(PreparedRegistration { new, pii, actor: actor(caller), event_id: app.platform.new_id("evt") })
+    Ok(PreparedRegistration {
+        new,
+        pii,
+        third_party_of: ask.third_party_of,
+        actor: actor(caller),
+        event_id: app.platform.new_id("evt"),
+    })
 }
 
 async fn record(tx: &mut Tx, prepared: &PreparedRegistration) -> Result<Result<Customer, Refusal>, Fault> {
@@ -132,9 +141,76 @@ async fn record(tx: &mut Tx, prepared: &PreparedRegistration) -> Result<Result<C
         let known = taken_by.map(|customer| customer.customer_id);
         return Ok(Err(known.into_iter().fold(refusal, Refusal::existing)));
     };
+    if let Some(principal_id) = &prepared.third_party_of {
+        if let Some(refusal) = principal_refused(tx, &new.partner_id, principal_id).await? {
+            return Ok(Err(refusal));
+        }
+        store::third_parties::insert(tx, &new.partner_id, (&customer.customer_id, principal_id), new.now)
+            .await?;
+    }
     store::pii::update_pii(tx, &mut customer, &prepared.pii, new.now).await?;
-    insert_events_by(tx, &prepared.actor, &[created_event(&customer, &prepared.event_id)]).await?;
+    let mut event = created_event(&customer, &prepared.event_id);
+    if let Some(principal_id) = &prepared.third_party_of {
+        event.data["third_party_of"] = json!(principal_id);
+    }
+    insert_events_by(tx, &prepared.actor, &[event]).await?;
     Ok(Ok(customer))
+}
+
+/// Whether somebody may be paid on this customer's behalf: it has to be there, active, and here in its own right.
+async fn principal_refused(
+    tx: &mut Tx,
+    partner_id: &str,
+    principal_id: &str,
+) -> Result<Option<Refusal>, Fault> {
+    let refused = |code, detail: &str| Some(Refusal::unprocessable(code, "/third_party_of", detail));
+    let Some(principal) = store::customers::find(tx, partner_id, principal_id).await? else {
+        return Ok(refused("principal_unknown", "there is no such customer"));
+    };
+    if matches!(principal.status, CustomerStatus::Blocked | CustomerStatus::Closed) {
+        return Ok(refused("customer_blocked", "the customer is not active"));
+    }
+    if store::third_parties::find_principal(tx, partner_id, principal_id).await?.is_some() {
+        return Ok(refused("principal_is_third_party", "a third party has no third parties of its own"));
+    }
+    Ok(None)
+}
+
+/// The customer on whose behalf this one is paid, as its partner knows it; `None` for one in its own right.
+///
+/// # Errors
+/// The store's fault.
+pub async fn find_principal(app: &App, customer: &Customer) -> Result<Option<Customer>, Failure> {
+    let (partner_id, id) = (customer.partner_id.clone(), customer.customer_id.clone());
+    let found = app
+        .db
+        .read(move |tx| {
+            let (partner_id, id) = (partner_id.clone(), id.clone());
+            Box::pin(async move {
+                match store::third_parties::find_principal(tx, &partner_id, &id).await? {
+                    Some(principal_id) => store::customers::find(tx, &partner_id, &principal_id).await,
+                    None => Ok(None),
+                }
+            })
+        })
+        .await?;
+    Ok(found)
+}
+
+/// Everybody who is registered to be paid on this customer's behalf, oldest first.
+///
+/// # Errors
+/// 404 as [`find`].
+pub async fn third_parties(app: &App, caller: &Caller, customer_id: &str) -> Result<Vec<Customer>, Failure> {
+    let customer = find(app, caller, customer_id).await?;
+    let found = app
+        .db
+        .read(move |tx| {
+            let (partner_id, id) = (customer.partner_id.clone(), customer.customer_id.clone());
+            Box::pin(async move { store::customers::list_third_parties(tx, &partner_id, &id).await })
+        })
+        .await?;
+    Ok(found)
 }
 
 fn created_event(customer: &Customer, event_id: &str) -> NewEvent {

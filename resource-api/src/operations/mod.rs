@@ -1,6 +1,7 @@
 //! What callers can do, one file per family. An operation takes the caller and domain values, runs its rule as one
 //! unit on the database, and ends in an answer or a [`Failure`]. It names nothing of HTTP but the stored answer.
 
+pub mod closing;
 pub mod customers;
 pub mod entities;
 mod failure;
@@ -9,6 +10,7 @@ pub mod kyc;
 mod once;
 mod owner;
 pub mod reviews;
+pub mod transaction_logs;
 pub mod transfers;
 pub mod views;
 pub mod webhooks;

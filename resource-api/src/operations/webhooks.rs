@@ -2,13 +2,18 @@
 
 use chassis::audit::{NewAudit, insert_audit};
 use chassis::claim::StoredAnswer;
-use chassis::outbox::{Endpoint, EndpointRefused, insert_endpoint, redeliver};
+use chassis::outbox::{
+    Endpoint, EndpointRefused, NewEndpoint, STANDARD, disable_endpoint, insert_endpoint, list_endpoints,
+    redeliver,
+};
 use serde_json::{Value, json};
 
 use super::{Failure, once};
 use crate::app::App;
-use crate::auth::{Attempt, Bound};
+use crate::auth::{Attempt, Bound, actor};
+use crate::domain::caller::Caller;
 use crate::domain::refusal::Refusal;
+use crate::domain::webhook_format::{PTI, PTI_FAMILIES};
 
 /// The families of events this service publishes.
 pub const EVENT_FAMILIES: [&str; 8] =
@@ -17,30 +22,28 @@ pub const EVENT_FAMILIES: [&str; 8] =
 /// Most kinds an endpoint may list.
 const KINDS_MAX: usize = 50;
 
+/// Where a partner wants its events.
+#[derive(Debug, Clone)]
+pub struct EndpointOrder {
+    /// `https`, a public address.
+    pub url: String,
+    /// `family.fact` or `family.*`; none: every event that the format has words for.
+    pub event_kinds: Vec<String>,
+    /// `standard` where none is given.
+    pub format: Option<String>,
+}
+
 /// Registers an endpoint and answers 201 with its public key.
 ///
 /// # Errors
-/// 422 `target_not_allowed`, `event_kind_unknown`.
-pub async fn register(
-    app: &App,
-    attempt: Attempt,
-    url: &str,
-    kinds: Vec<String>,
-) -> Result<StoredAnswer, Failure> {
-    check_kinds(&kinds)?;
-    let partner_id = attempt.caller().partner_id.clone();
-    let prepared =
-        app.outbox.prepare_endpoint(&partner_id, url, kinds).await.map_err(|refused| match refused {
-            EndpointRefused::Internal(fault) => Failure::Fault(fault),
-            EndpointRefused::NotAUrl | EndpointRefused::TargetNotAllowed(_) => {
-                Refusal::unprocessable("target_not_allowed", "/url", "an https URL of a public address")
-                    .into()
-            }
-        })?;
+/// 422 `target_not_allowed`, `event_kind_unknown`, `format_unknown`, `encryption_key_required`.
+pub async fn register(app: &App, attempt: Attempt, order: EndpointOrder) -> Result<StoredAnswer, Failure> {
+    let prepared = prepare(app, attempt.caller(), order).await?;
+    let partner_id = prepared.endpoint.partner_id.clone();
     let id = prepared.endpoint.endpoint_id.clone();
     let audit =
         NewAudit::change(&app.platform, attempt.actor(), &partner_id, "webhook_endpoint.created", &id);
-    let audit = audit.with(json!({ "event_kinds": prepared.endpoint.event_kinds }));
+    let audit = audit.with(details(&prepared.endpoint));
     once(app, attempt, id, Bound::default(), move |tx| {
         let (prepared, audit) = (prepared.clone(), audit.clone());
         Box::pin(async move {
@@ -50,6 +53,110 @@ pub async fn register(
         })
     })
     .await
+}
+
+fn details(endpoint: &Endpoint) -> Value {
+    json!({ "event_kinds": endpoint.event_kinds, "format": endpoint.format })
+}
+
+/// Checks an order and draws what its endpoint needs, also the keys that sign in its format.
+async fn prepare(app: &App, caller: &Caller, order: EndpointOrder) -> Result<NewEndpoint, Failure> {
+    let EndpointOrder { url, mut event_kinds, format } = order;
+    let in_vendors_format = match format.as_deref() {
+        None | Some(STANDARD) => false,
+        Some(PTI) => true,
+        Some(_) => {
+            let detail = format!("`{STANDARD}` or `{PTI}`");
+            return Err(Refusal::unprocessable("format_unknown", "/format", detail).into());
+        }
+    };
+    check_kinds(&event_kinds, if in_vendors_format { &PTI_FAMILIES } else { &EVENT_FAMILIES })?;
+    if in_vendors_format {
+        may_encrypt(app, caller)?;
+        if event_kinds.is_empty() || event_kinds.iter().any(|kind| kind == "*") {
+            event_kinds = PTI_FAMILIES.map(|family| format!("{family}.*")).to_vec();
+        }
+    }
+    let prepared =
+        app.outbox.prepare_endpoint(&caller.partner_id, &url, event_kinds).await.map_err(not_prepared)?;
+    if !in_vendors_format {
+        return Ok(prepared);
+    }
+    app.webhook_keys.made().await?;
+    Ok(prepared.in_format(PTI, &caller.client_id))
+}
+
+fn not_prepared(refused: EndpointRefused) -> Failure {
+    match refused {
+        EndpointRefused::Internal(fault) => Failure::Fault(fault),
+        EndpointRefused::NotAUrl | EndpointRefused::TargetNotAllowed(_) => {
+            Refusal::unprocessable("target_not_allowed", "/url", "an https URL of a public address").into()
+        }
+    }
+}
+
+/// Deliveries are encrypted to a key of the client that registers the endpoint.
+fn may_encrypt(app: &App, caller: &Caller) -> Result<(), Refusal> {
+    let key = app.directory.snapshot().and_then(|snapshot| snapshot.encryption_key(&caller.client_id));
+    if key.is_some() {
+        return Ok(());
+    }
+    let detail = "register an RSA signature key for this client first: deliveries are encrypted to it";
+    Err(Refusal::unprocessable("encryption_key_required", "/format", detail))
+}
+
+/// The address to which a client's own deliveries in this format go.
+///
+/// # Errors
+/// The store's fault.
+pub async fn find_main(app: &App, caller: &Caller, format: &'static str) -> Result<Option<String>, Failure> {
+    let caller = caller.clone();
+    let all = app
+        .db
+        .read(move |tx| {
+            let partner_id = caller.partner_id.clone();
+            Box::pin(async move { Ok((list_endpoints(tx, &partner_id).await?, caller)) })
+        })
+        .await?;
+    let (endpoints, caller) = all;
+    Ok(endpoints.into_iter().rev().find(|endpoint| is_main(endpoint, &caller, format)).map(|one| one.url))
+}
+
+fn is_main(endpoint: &Endpoint, caller: &Caller, format: &str) -> bool {
+    endpoint.enabled && endpoint.format == format && endpoint.recipient == caller.client_id
+}
+
+/// Makes `url` the one address to which the client's own deliveries in this format go.
+///
+/// # Errors
+/// As [`register`].
+pub async fn set_main(app: &App, caller: &Caller, url: &str, format: &'static str) -> Result<(), Failure> {
+    if find_main(app, caller, format).await?.as_deref() == Some(url) {
+        return Ok(());
+    }
+    let order =
+        EndpointOrder { url: url.to_owned(), event_kinds: Vec::new(), format: Some(format.to_owned()) };
+    let prepared = prepare(app, caller, order).await?;
+    let endpoint = &prepared.endpoint;
+    let (partner_id, id) = (endpoint.partner_id.clone(), endpoint.endpoint_id.clone());
+    let audit = NewAudit::change(&app.platform, actor(caller), &partner_id, "webhook_endpoint.created", &id);
+    let audit = audit.with(details(endpoint));
+    let caller = caller.clone();
+    app.db
+        .write(move |tx| {
+            let (prepared, audit, caller) = (prepared.clone(), audit.clone(), caller.clone());
+            Box::pin(async move {
+                for known in list_endpoints(tx, &caller.partner_id).await? {
+                    if is_main(&known, &caller, format) {
+                        disable_endpoint(tx, &known.partner_id, &known.endpoint_id).await?;
+                    }
+                }
+                insert_endpoint(tx, &prepared).await?;
+                insert_audit(tx, &[audit]).await
+            })
+        })
+        .await?;
+    Ok(())
 }
 
 /// Sends an event again to every endpoint that wants its kind, and answers 202 with how many.
@@ -79,14 +186,14 @@ pub async fn send_event_again(
     Ok(answer)
 }
 
-/// A kind is `family.fact`, `family.*` or `*`.
-fn check_kinds(kinds: &[String]) -> Result<(), Refusal> {
+/// A kind is `family.fact`, `family.*` or `*`, of a family that the format has words for.
+fn check_kinds(kinds: &[String], families: &[&str]) -> Result<(), Refusal> {
     let known = |kind: &String| {
         let fact = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
         kind == "*"
             || kind
                 .split_once('.')
-                .is_some_and(|(family, rest)| EVENT_FAMILIES.contains(&family) && (rest == "*" || fact(rest)))
+                .is_some_and(|(family, rest)| families.contains(&family) && (rest == "*" || fact(rest)))
     };
     if kinds.len() > KINDS_MAX {
         return Err(Refusal::unprocessable("too_many_event_kinds", "/event_kinds", "at most 50"));
@@ -94,7 +201,8 @@ fn check_kinds(kinds: &[String]) -> Result<(), Refusal> {
     match kinds.iter().position(|kind| !known(kind)) {
         Some(index) => {
             let pointer = format!("/event_kinds/{index}");
-            Err(Refusal::unprocessable("event_kind_unknown", &pointer, "`family.fact`, `family.*` or `*`"))
+            let detail = format!("`family.fact`, `family.*` or `*`; families: {}", families.join(", "));
+            Err(Refusal::unprocessable("event_kind_unknown", &pointer, detail))
         }
         None => Ok(()),
     }
@@ -106,6 +214,7 @@ pub fn view(endpoint: &Endpoint) -> Value {
         "id": endpoint.endpoint_id,
         "url": endpoint.url,
         "event_kinds": endpoint.event_kinds,
+        "format": endpoint.format,
         "public_key": endpoint.public_key,
         "status": if endpoint.enabled { "enabled" } else { "disabled" },
         "created_at": endpoint.created_at.0,
@@ -118,13 +227,14 @@ mod tests {
 
     #[test]
     fn kinds_are_facts_or_families_that_exist() {
-        let check = |kind: &str| check_kinds(&[kind.to_owned()]).map_err(|refusal| refusal.code);
+        let check =
+            |kind: &str| check_kinds(&[kind.to_owned()], &EVENT_FAMILIES).map_err(|refusal| refusal.code);
         for kind in ["*", "fiat_in.*", "fiat_in.completed", "user_token.replayed"] {
             assert_eq!(check(kind), Ok(()), "{kind}");
         }
         for kind in ["", "fiat_in", "fiat_in.", "payments.*", "fiat_in.Completed", "fiat_in.a.b", ".*"] {
             assert_eq!(check(kind), Err("event_kind_unknown"), "{kind}");
         }
-        assert!(check_kinds(&vec!["*".to_owned(); 51]).is_err());
+        assert!(check_kinds(&vec!["*".to_owned(); 51], &EVENT_FAMILIES).is_err());
     }
 }

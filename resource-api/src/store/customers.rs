@@ -133,6 +133,60 @@ pub async fn upsert_for_subject(tx: &mut Tx, new: &NewCustomer) -> Result<Custom
     Customer::try_from(row)
 }
 
+const LOCK: &str =
+    "UPDATE customer SET version = version WHERE partner_id = $1 AND customer_id = $2 RETURNING *";
+
+/// A customer by its id, with its row locked until the transaction ends.
+pub async fn lock(tx: &mut Tx, partner_id: &str, customer_id: &str) -> Result<Option<Customer>, Fault> {
+    find_by(tx, LOCK, partner_id, customer_id).await
+}
+
+const CLOSE: &str = "UPDATE customer SET status = 'closed', version = version + 1, updated_at_s = $3
+    WHERE partner_id = $1 AND customer_id = $2";
+
+/// Closes a customer whose row is locked.
+pub async fn close(tx: &mut Tx, partner_id: &str, customer_id: &str, now: UnixSeconds) -> Result<(), Fault> {
+    on!(tx, conn => sqlx::query(CLOSE)
+        .bind(partner_id)
+        .bind(customer_id)
+        .bind(now.0)
+        .execute(conn)
+        .await
+        .map(drop))
+    .map_err(while_doing("close a customer"))
+}
+
+const OPEN_ORDER: &str = "SELECT fiat_in_id FROM fiat_in WHERE partner_id = $1 AND customer_id = $2
+    AND state IN ('in_review', 'processing', 'requires_action', 'disputed') LIMIT 1";
+
+/// Whether an order of the customer (partner, customer) has not ended.
+pub async fn has_open_orders(tx: &mut Tx, customer: (&str, &str)) -> Result<bool, Fault> {
+    is_any(tx, OPEN_ORDER, customer).await
+}
+
+const WALLET_WITH_MONEY: &str = "SELECT entity.entity_id FROM entity
+    JOIN ledger_account ON ledger_account.partner_id = entity.partner_id
+        AND ledger_account.account_id = 'entity:' || entity.entity_id
+    WHERE entity.partner_id = $1 AND entity.owner_id = $2
+        AND (ledger_account.posted <> 0 OR ledger_account.pending_in <> 0 OR ledger_account.pending_out <> 0)
+    LIMIT 1";
+
+/// Whether a wallet of the customer (partner, customer) holds money, or money is on its way.
+pub async fn has_money(tx: &mut Tx, customer: (&str, &str)) -> Result<bool, Fault> {
+    is_any(tx, WALLET_WITH_MONEY, customer).await
+}
+
+async fn is_any(
+    tx: &mut Tx,
+    sql: &'static str,
+    (partner_id, customer_id): (&str, &str),
+) -> Result<bool, Fault> {
+    let found: Option<(String,)> =
+        on!(tx, conn => sqlx::query_as(sql).bind(partner_id).bind(customer_id).fetch_optional(conn).await)
+            .map_err(while_doing("look at what a customer still has"))?;
+    Ok(found.is_some())
+}
+
 const FIND: &str = "SELECT * FROM customer WHERE partner_id = $1 AND customer_id = $2";
 
 /// A customer by its id.
@@ -168,6 +222,27 @@ async fn find_by(
         on!(tx, conn => sqlx::query_as(sql).bind(partner_id).bind(key).fetch_optional(conn).await)
             .map_err(while_doing("find customer"))?;
     row.map(Customer::try_from).transpose()
+}
+
+const LIST_THIRD_PARTIES: &str = "SELECT customer.* FROM third_party
+    JOIN customer ON customer.partner_id = third_party.partner_id
+        AND customer.customer_id = third_party.customer_id
+    WHERE third_party.partner_id = $1 AND third_party.principal_id = $2
+    ORDER BY third_party.customer_id LIMIT 1000";
+
+/// Those who are paid on this customer's behalf, oldest first, at most 1,000.
+pub async fn list_third_parties(
+    tx: &mut Tx,
+    partner_id: &str,
+    principal_id: &str,
+) -> Result<Vec<Customer>, Fault> {
+    let rows: Vec<CustomerRow> = on!(tx, conn => sqlx::query_as(LIST_THIRD_PARTIES)
+        .bind(partner_id)
+        .bind(principal_id)
+        .fetch_all(conn)
+        .await)
+    .map_err(while_doing("list third parties"))?;
+    rows.into_iter().map(Customer::try_from).collect()
 }
 
 /// What narrows a list of customers.

@@ -69,7 +69,7 @@ row!(Row {
     decline_category,
 });
 
-fn outcome(text: &str) -> Result<Outcome, Fault> {
+pub(super) fn outcome(text: &str) -> Result<Outcome, Fault> {
     [Outcome::Accept, Outcome::Review, Outcome::Refuse]
         .into_iter()
         .find(|outcome| outcome.as_str() == text)

@@ -166,6 +166,89 @@ pub async fn find_profile(
     .transpose()
 }
 
+/// A decision that was taken about a customer's level.
+#[derive(Debug, Clone)]
+pub struct PastDecision {
+    /// `kyd_…`
+    pub decision_id: String,
+    /// The level from then on.
+    pub level: i64,
+    /// The status from then on.
+    pub status: KycStatus,
+    /// Why, as codes.
+    pub reason_codes: Vec<String>,
+    /// Whether the rules decided, and not a person.
+    pub by_rules: bool,
+    /// When.
+    pub decided_at: UnixSeconds,
+}
+
+struct PastRow {
+    decision_id: String,
+    to_level: i64,
+    outcome: String,
+    reason_codes: String,
+    decided_by: String,
+    decided_at_s: i64,
+}
+
+row!(PastRow { decision_id, to_level, outcome, reason_codes, decided_by, decided_at_s });
+
+/// A decision with this id, or with an empty one all of them, oldest first.
+const LIST_DECISIONS: &str = "SELECT decision_id, to_level, outcome, reason_codes, decided_by, decided_at_s
+    FROM kyc_decision WHERE partner_id = $1 AND customer_id = $2 AND ($3 = '' OR decision_id = $3)
+    ORDER BY decided_at_s, decision_id LIMIT 1000";
+
+/// The decisions about a customer, oldest first, at most 1,000; only the one with this id, unless it is empty.
+pub async fn list_decisions(
+    tx: &mut Tx,
+    (partner_id, customer_id): (&str, &str),
+    decision_id: &str,
+) -> Result<Vec<PastDecision>, Fault> {
+    let rows: Vec<PastRow> = on!(tx, conn => sqlx::query_as(LIST_DECISIONS)
+        .bind(partner_id)
+        .bind(customer_id)
+        .bind(decision_id)
+        .fetch_all(conn)
+        .await)
+    .map_err(while_doing("list KYC decisions"))?;
+    rows.into_iter()
+        .map(|row| {
+            Ok(PastDecision {
+                status: word(&row.outcome, "kyc_decision.outcome")?,
+                reason_codes: serde_json::from_str(&row.reason_codes)
+                    .map_err(while_doing("read a list from JSON"))?,
+                by_rules: row.decided_by == "rules",
+                decision_id: row.decision_id,
+                level: row.to_level,
+                decided_at: UnixSeconds(row.decided_at_s),
+            })
+        })
+        .collect()
+}
+
+const ENQUEUE: &str =
+    "INSERT INTO kyc_job (partner_id, customer_id, pii_version, identity_changed, due_at_s, attempt)
+    SELECT partner_id, customer_id, pii_version, $3, $4, 0 FROM customer WHERE partner_id = $1 AND customer_id = $2
+    ON CONFLICT (partner_id, customer_id) DO UPDATE SET due_at_s = excluded.due_at_s, attempt = 0";
+
+/// Queues a look at a customer whose data did not change.
+pub async fn enqueue(
+    tx: &mut Tx,
+    (partner_id, customer_id): (&str, &str),
+    now: UnixSeconds,
+) -> Result<(), Fault> {
+    on!(tx, conn => sqlx::query(ENQUEUE)
+        .bind(partner_id)
+        .bind(customer_id)
+        .bind(false)
+        .bind(now.0)
+        .execute(conn)
+        .await
+        .map(drop))
+    .map_err(while_doing("queue a KYC look"))
+}
+
 /// Work to be done: a customer whose personal data changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KycJob {

@@ -12,4 +12,6 @@ pub mod monitoring;
 pub mod pii;
 pub mod reviews;
 pub mod rows;
+pub mod third_parties;
+pub mod transaction_logs;
 pub mod transfers;

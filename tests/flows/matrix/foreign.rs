@@ -49,6 +49,9 @@ impl Theirs {
             ("/v1/partners/", world.client("ta/backend").partner_id.clone()),
             ("/users/", customer.external_id.clone()),
             ("/users/{userId}/wallets/", customer.wallet.clone()),
+            ("/users/{userId}/kycs/", "kyd_00000000000000000000000000000001".to_owned()),
+            ("/users/{userId}/transactionLogs/", world.order_ids("ta").await.remove(0)),
+            ("/clients/", world.client("ta/backend").client_id.clone()),
             ("/users/{userId}/wallets/fiat/", customer.wallet),
         ]);
         Self(ids)
@@ -192,13 +195,16 @@ flows! {
     }
 }
 
-/// The vendor's funding needs a well-formed body to come to the question of whose wallet it is.
+/// The vendor's orders need a well-formed body to come to the question of whose wallet it is.
 fn funding(operation: &Operation, call: Call) -> Call {
     let body = match (operation.service, operation.path.rsplit('/').next()) {
         (Service::Api, Some("funding")) => json!({
             "id": "order-1", "amount": 1,
             "sourceMethod": { "currency": "EUR", "paymentInformation": { "token": "tok_success" } },
         }),
+        (Service::Api, Some("transactionLogs")) if operation.method == "POST" => {
+            json!({ "type": "FUNDING", "id": "log-1", "amount": 1, "sourceMethod": { "currency": "EUR" } })
+        }
         (Service::Api, Some("wallets")) if operation.method == "POST" => {
             json!({ "type": "FIAT_WALLET", "name": "main", "currency": "EUR" })
         }

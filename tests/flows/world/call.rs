@@ -124,6 +124,14 @@ impl Call {
         let Some(key) = &client.pti_key else { return self };
         let url = self.parsed();
         let content_type = self.headers.get("content-type").and_then(|value| value.to_str().ok());
+        let text = |value: &HeaderValue| value.to_str().expect("text").to_owned();
+        let others: Vec<(String, String)> = self
+            .headers
+            .iter()
+            .filter(|(name, _)| name.as_str().starts_with("x-pti-"))
+            .map(|(name, value)| (name.as_str().to_owned(), text(value)))
+            .collect();
+        let others: Vec<(&str, &str)> = others.iter().map(|(name, value)| (&**name, &**value)).collect();
         let parts = pti_jws::Parts {
             method: self.method,
             path: url.path(),
@@ -131,7 +139,7 @@ impl Call {
             body: &self.body,
             content_type,
             date: None,
-            other_fields: &[],
+            other_fields: &others,
         };
         let signature = pti_jws::sign(key, &client.client_id, &parts, world.now()).expect("a signature");
         self.header(pti_jws::CLIENT_ID, &client.client_id).header(pti_jws::SIGNATURE, &signature)

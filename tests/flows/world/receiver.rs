@@ -102,6 +102,11 @@ async fn receive(State(kept): State<Kept>, headers: HeaderMap, body: Bytes) -> S
 }
 
 impl World {
+    /// A receiver that is not registered anywhere.
+    pub(crate) async fn unregistered_receiver(&self) -> Receiver {
+        Receiver::start().await
+    }
+
     /// A receiver registered for every event of a partner.
     pub(crate) async fn receiver(&self, partner: &str) -> Receiver {
         let mut receiver = Receiver::start().await;

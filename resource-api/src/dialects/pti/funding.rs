@@ -1,7 +1,7 @@
 //! `POST /users/{userId}/wallets/fiat/{walletId}/funding` of the `pti` dialect: the vendor's fiat-in.
 //!
 //! The end user's browser sends it with `x-pti-token`, or the partner's backend with its signature; then the
-//! body's `id` stands for the `Idempotency-Key`. Amounts are decimal numbers in the vendor's world: they are read
+//! body's `id` (or `x-pti-request-id`) stands for the `Idempotency-Key`. Amounts are decimal numbers in the vendor's world: they are read
 //! from their text, digit by digit.
 
 use axum::Json;
@@ -19,10 +19,10 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::PtiRefusal;
+use super::asking::Asking;
 use super::person::PtiUser;
+use super::{PtiRefusal, words};
 use crate::app::App;
-use crate::auth::Unnamed;
 use crate::domain::card::{Card, Instrument};
 use crate::domain::decimal::{BadDecimal, to_minor_units};
 use crate::domain::fiat_in::Origin;
@@ -41,8 +41,9 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct FundingBody {
-    /// The partner's own id of the transaction.
-    id: String,
+    /// The partner's own id of the transaction; or it stands in `x-pti-request-id`.
+    #[serde(default)]
+    id: Option<String>,
     /// A decimal number in the currency of `sourceMethod`.
     #[schema(value_type = f64)]
     amount: Box<RawValue>,
@@ -92,6 +93,7 @@ struct PaymentInformation {
         (status = 402, description = "`REFUSED`: the payment was declined."),
         (status = 403, description = "`REFUSED` by monitoring, or the token is for another operation."),
         (status = 404, description = "No such user or wallet; a token stays unused."),
+        (status = 409, description = "Another transaction has this id."),
     ),
     extensions(
         ("x-scopes" = json!(["fiat_ins:execute"])),
@@ -103,14 +105,14 @@ struct PaymentInformation {
 )]
 async fn fund(
     State(app): State<App>,
-    unnamed: Unnamed,
-    target: TargetUri,
+    asking: Asking,
     Path((user_id, wallet_id)): Path<(String, String)>,
     StrictJson { raw, .. }: StrictJson<Value, PtiRefusal>,
 ) -> Result<Response, PtiRefusal> {
     let body = read(&raw)?;
-    let money = money(body.amount.get(), &body.source_method.currency)?;
-    let client_reference = reference(&body.id, "/id")?;
+    let money = money(body.amount.get(), &body.source_method.currency, "/sourceMethod/currency")?;
+    let client_reference = reference(&asking.id(body.id)?, "/id")?;
+    let Asking { unnamed, target, .. } = asking;
     let now = app.platform.now();
     let pii = body.initiator.map(|user| Pii::checked(&user.into_pii(), "/initiator", now)).transpose()?;
     let user = customers::find_by_external_id(&app, unnamed.caller(), &user_id).await?;
@@ -120,12 +122,12 @@ async fn fund(
         entity_id: wallet_id,
         money,
         instrument,
-        client_reference,
+        client_reference: client_reference.clone(),
         customer: by_client.then_some(user.customer_id),
         pii,
         device: Origin::default(),
     };
-    let attempt = unnamed.named(&body.id).over(&app, &hashed);
+    let attempt = unnamed.named(&client_reference).over(&app, &hashed);
     let answer = place(&app, attempt, ask).await?;
     Ok(told(&app, &target, &answer)?)
 }
@@ -136,11 +138,12 @@ fn read(raw: &[u8]) -> Result<FundingBody, PtiRefusal> {
     serde_json::from_slice(raw).map_err(|_| bad.into())
 }
 
-fn money(text: &str, currency: &str) -> Result<Money, Refusal> {
+/// An amount from its digits; `pointer` is where the request named the currency.
+pub(super) fn money(text: &str, currency: &str, pointer: &str) -> Result<Money, Refusal> {
     let code = currency.to_ascii_uppercase();
-    let known: Currency = code.parse().map_err(|BadCurrency| {
-        Refusal::unprocessable("unknown_currency", "/sourceMethod/currency", "not an ISO 4217 code")
-    })?;
+    let known: Currency = code
+        .parse()
+        .map_err(|BadCurrency| Refusal::unprocessable("unknown_currency", pointer, "not an ISO 4217 code"))?;
     let amount = to_minor_units(text, known.exponent()).map_err(|bad| {
         let code = match bad {
             BadDecimal::Malformed => "amount_malformed",
@@ -215,11 +218,11 @@ fn told(app: &App, target: &TargetUri, answer: &StoredAnswer) -> Result<Response
         return Ok((status, Json(body)).into_response());
     }
     let (status, word) = match told.state.as_str() {
-        "completed" => (StatusCode::CREATED, "SETTLED"),
         "in_review" => (StatusCode::ACCEPTED, "MANUAL_REVIEW"),
-        "refused" => (StatusCode::FORBIDDEN, "REFUSED"),
-        "failed" => (StatusCode::PAYMENT_REQUIRED, "REFUSED"),
-        _ => (StatusCode::ACCEPTED, "PENDING"),
+        "refused" => (StatusCode::FORBIDDEN, words::payment("refused")),
+        state @ ("failed" | "cancelled" | "expired") => (StatusCode::PAYMENT_REQUIRED, words::payment(state)),
+        "processing" | "requires_action" => (StatusCode::ACCEPTED, words::payment("processing")),
+        state => (StatusCode::CREATED, words::payment(state)),
     };
     let token = status_token::issue(&app.status_token_key, &told.id, UnixSeconds(told.created_at));
     let mut body = json!({
@@ -252,7 +255,7 @@ mod tests {
             );
             let Ok(body) = read(text.as_bytes()) else { panic!("{text}") };
             assert_eq!(
-                money(body.amount.get(), &body.source_method.currency).unwrap().amount,
+                money(body.amount.get(), &body.source_method.currency, "/c").unwrap().amount,
                 minor,
                 "{amount}"
             );
@@ -261,7 +264,7 @@ mod tests {
 
     #[test]
     fn odd_amounts_are_refused_by_their_own_code() {
-        let code = |text: &str, currency: &str| money(text, currency).unwrap_err().code;
+        let code = |text: &str, currency: &str| money(text, currency, "/c").unwrap_err().code;
         assert_eq!(code("1e1", "EUR"), "amount_malformed");
         assert_eq!(code("\"10\"", "EUR"), "amount_malformed");
         assert_eq!(code("-1", "EUR"), "amount_malformed");

@@ -15,11 +15,14 @@ use crate::domain::refusal::Refusal;
 #[serde(rename_all = "camelCase")]
 pub(crate) struct PtiUser {
     /// `PERSON` or `BUSINESS`.
-    #[serde(rename = "type")]
+    #[serde(default, rename = "type")]
     kind: String,
     /// The partner's own id.
     #[serde(default)]
     pub(crate) id: Option<String>,
+    /// The id of the user on whose behalf this one will be paid. Not the vendor's member: see the guide.
+    #[serde(default)]
+    pub(crate) third_party_of: Option<String>,
     #[serde(default)]
     name: Option<PtiName>,
     #[serde(default)]
@@ -105,6 +108,11 @@ struct PtiNumber {
 }
 
 impl PtiUser {
+    /// Whether the body says which of the two it is.
+    pub(crate) fn has_kind(&self) -> bool {
+        !self.kind.is_empty()
+    }
+
     /// Person or business.
     ///
     /// # Errors

@@ -3,10 +3,12 @@
 use axum::Json;
 use axum::response::{IntoResponse, Response};
 use chassis::Fault;
-use chassis::http::{BadInput, ErrorId, Problem};
-use http::StatusCode;
+use chassis::http::{BadInput, ErrorId, Problem, TooMany};
+use http::header::RETRY_AFTER;
+use http::{HeaderValue, StatusCode};
 use serde_json::json;
 
+use super::words;
 use crate::domain::refusal::{Class, Refusal};
 use crate::operations::Failure;
 
@@ -17,8 +19,34 @@ pub(crate) enum PtiRefusal {
     Refused(Refusal),
     /// The body or query cannot be read.
     BadInput(BadInput),
+    /// More has to be known of the user first: version 0 answers 406 with the fields and where to send them.
+    MoreNeeded {
+        /// For a human.
+        message: String,
+        /// The vendor's members that are missing.
+        fields: Vec<String>,
+        /// Where they go.
+        url: String,
+    },
+    /// Too many requests.
+    TooMany(TooMany),
     /// We failed; answered as problem details, which no client of the vendor reads further than the status.
     Fault(Fault),
+}
+
+impl PtiRefusal {
+    /// The vendor's input request for a refusal whose fields are missing personal data.
+    pub(crate) fn more_needed(refusal: &Refusal, url: String) -> Self {
+        let name = |pointer: &str| words::field(pointer.trim_start_matches('/')).to_owned();
+        let fields = refusal.fields.iter().map(|field| name(&field.pointer)).collect();
+        Self::MoreNeeded { message: refusal.detail.clone(), fields, url }
+    }
+}
+
+impl From<TooMany> for PtiRefusal {
+    fn from(too_many: TooMany) -> Self {
+        Self::TooMany(too_many)
+    }
 }
 
 impl From<Refusal> for PtiRefusal {
@@ -55,6 +83,19 @@ impl IntoResponse for PtiRefusal {
             Self::BadInput(bad) => {
                 answer(bad.status, bad.code, &bad.detail, bad.pointer.as_deref().as_slice())
             }
+            Self::MoreNeeded { message, fields, url } => {
+                let body = json!({
+                    "type": "MORE_INFORMATION_NEEDED", "code": 406, "message": message, "inputDemand": message,
+                    "fields": fields, "url": url, "error_id": ErrorId::current(),
+                });
+                (StatusCode::NOT_ACCEPTABLE, Json(body)).into_response()
+            }
+            Self::TooMany(too_many) => {
+                let text = "Too many requests. The header Retry-After says when to go on.";
+                let mut response = answer(StatusCode::TOO_MANY_REQUESTS, "rate_limited", text, &[]);
+                response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(too_many.retry_after_s));
+                response
+            }
             Self::Fault(fault) => Problem::from(fault).into_response(),
         }
     }
@@ -63,6 +104,8 @@ impl IntoResponse for PtiRefusal {
 fn refused(refusal: &Refusal) -> Response {
     // The vendor's version 0 has no 422: a refused value is a bad request there.
     let status = match refusal.class {
+        // The vendor answers 409 where an id was used for another request.
+        Class::Unprocessable if refusal.code == "idempotency_key_reused" => StatusCode::CONFLICT,
         Class::Unprocessable => StatusCode::BAD_REQUEST,
         class => crate::error::status(class),
     };

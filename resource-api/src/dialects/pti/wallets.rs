@@ -13,9 +13,11 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::words::decimal;
 use super::{ObjectReference, PtiRefusal};
 use crate::app::App;
 use crate::domain::cursor::LIMIT_MAX;
+use crate::domain::customer::Customer;
 use crate::domain::entity::{EntityKind, EntityWithBalance, checked_label};
 use crate::domain::money::{BadCurrency, Currency};
 use crate::domain::refusal::{Class, Refusal};
@@ -72,13 +74,13 @@ async fn create(
     let user = customers::find_by_external_id(&app, &caller, &user_id).await?;
     let order = EntityOrder {
         kind: EntityKind::Customer,
-        owner: Some(user.customer_id),
+        owner: Some(user.customer_id.clone()),
         label: Some(body.name),
         currency,
     };
     let made = entities::open_plainly(&app, &caller, order).await?;
     let id = made.entity.entity_id;
-    let link = format!("{}/users/{}/wallets/{id}", target.origin, user.external_id);
+    let link = format!("{}/{id}", wallets_link(&target, &user));
     Ok((StatusCode::CREATED, Json(ObjectReference { id, link })).into_response())
 }
 
@@ -96,15 +98,18 @@ async fn create(
 async fn list(
     State(app): State<App>,
     caller: Caller,
+    target: TargetUri,
     Path(user_id): Path<String>,
 ) -> Result<Response, PtiRefusal> {
     let user = customers::find_by_external_id(&app, &caller, &user_id).await?;
-    let mut query = EntityQuery { owner: Some(user.customer_id), limit: Some(LIMIT_MAX), cursor: None };
+    let mut query =
+        EntityQuery { owner: Some(user.customer_id.clone()), limit: Some(LIMIT_MAX), cursor: None };
+    let base = wallets_link(&target, &user);
     let mut texts = Vec::new();
     loop {
         let page = entities::list(&app, &caller, query.clone()).await?;
         for found in &page.data {
-            texts.push(wallet_text(found)?);
+            texts.push(wallet_text(found, &base)?);
         }
         query.cursor = page.next_cursor;
         if query.cursor.is_none() {
@@ -128,6 +133,7 @@ async fn list(
 async fn read(
     State(app): State<App>,
     caller: Caller,
+    target: TargetUri,
     Path((user_id, wallet_id)): Path<(String, String)>,
 ) -> Result<Response, PtiRefusal> {
     let user = customers::find_by_external_id(&app, &caller, &user_id).await?;
@@ -135,53 +141,30 @@ async fn read(
     if found.entity.owner_id != user.customer_id {
         return Err(Refusal::new(Class::NotFound, "not_found", "there is no such entity").into());
     }
-    Ok(json_text(wallet_text(&found)?))
+    Ok(json_text(wallet_text(&found, &wallets_link(&target, &user))?))
 }
 
-/// A wallet as JSON text. Balances are decimal numbers, written from integers: no float comes near them.
-fn wallet_text(found: &EntityWithBalance) -> Result<String, Failure> {
+fn wallets_link(target: &TargetUri, user: &Customer) -> String {
+    format!("{}/users/{}/wallets", target.origin, user.external_id)
+}
+
+/// A wallet as JSON text, with its address under `base`. Balances are decimal numbers, written from integers: no float comes near them.
+fn wallet_text(found: &EntityWithBalance, base: &str) -> Result<String, Failure> {
     let currency: Currency = found.entity.currency.parse().map_err(|BadCurrency| {
         chassis::Fault::new("an entity holds a currency this version does not know")
     })?;
-    let decimal = |amount: i64| decimal(amount, currency.exponent());
+    let exponent = currency.exponent();
     Ok(format!(
-        r#"{{"type":"FIAT_WALLET","id":{},"name":{},"currency":"{}","balance":{},"availableBalance":{}}}"#,
+        r#"{{"type":"FIAT_WALLET","id":{},"link":{},"name":{},"currency":"{}","balance":{},"availableBalance":{}}}"#,
         json!(found.entity.entity_id),
+        json!(format!("{base}/{}", found.entity.entity_id)),
         json!(found.entity.label),
         currency.code(),
-        decimal(found.account.posted),
-        decimal(found.account.available()),
+        decimal(found.account.posted, exponent),
+        decimal(found.account.available(), exponent),
     ))
-}
-
-/// Minor units as a decimal number with all of the currency's digits.
-fn decimal(amount: i64, exponent: u16) -> String {
-    let digits = usize::from(exponent);
-    let sign = if amount < 0 { "-" } else { "" };
-    let text = format!("{:0width$}", amount.unsigned_abs(), width = digits + 1);
-    let (whole, fraction) = text.split_at(text.len() - digits);
-    if fraction.is_empty() { format!("{sign}{whole}") } else { format!("{sign}{whole}.{fraction}") }
 }
 
 fn json_text(text: String) -> Response {
     ([(CONTENT_TYPE, "application/json")], text).into_response()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn minor_units_are_written_with_the_digits_of_the_currency() {
-        for (amount, exponent, text) in [
-            (0, 2, "0.00"),
-            (5, 2, "0.05"),
-            (123_456, 2, "1234.56"),
-            (-5, 2, "-0.05"),
-            (7, 0, "7"),
-            (1_500, 3, "1.500"),
-        ] {
-            assert_eq!(decimal(amount, exponent), text);
-        }
-    }
 }

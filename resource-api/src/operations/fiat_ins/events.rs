@@ -66,6 +66,7 @@ fn event(order: &FiatIn, ids: &EventIds, index: usize, kind: &'static str) -> Ne
         "customer_id": order.customer_id,
         "external_id": order.external_id,
         "entity_id": order.entity_id,
+        "client_reference": order.client_reference,
         "amount": { "amount": order.money.amount, "currency": order.money.currency.code() },
         "state": order.state.as_str(),
         "state_reason": order.state_reason,

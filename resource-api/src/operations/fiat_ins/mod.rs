@@ -23,5 +23,6 @@ pub mod status_token;
 
 pub(crate) use execute::{Take, execute};
 pub(crate) use place::{FiatInAsk, place};
+pub(in crate::operations) use record::judged;
 pub(crate) use reviewed::{Rejudged, charge_reviewed, rejudge};
 pub use settle::{Settlements, settlements};

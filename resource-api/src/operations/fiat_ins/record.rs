@@ -216,7 +216,10 @@ async fn judge(tx: &mut Tx, ask: &Recording, customer: &Customer) -> Result<Judg
 }
 
 /// Runs the rules and hashes what they looked at.
-pub(super) fn judged(limits: &MonitoringConfig, inputs: &Inputs) -> Result<(Decision, String), Fault> {
+pub(in crate::operations) fn judged(
+    limits: &MonitoringConfig,
+    inputs: &Inputs,
+) -> Result<(Decision, String), Fault> {
     let text = serde_json::to_vec(inputs).map_err(while_doing("write the inputs of a decision"))?;
     Ok((evaluate(limits, inputs), sha256_b64(&text)))
 }
