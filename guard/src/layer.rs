@@ -25,6 +25,9 @@ use crate::requirement::{Entry, Requirement, Requirements};
 use crate::standing::{ClientStanding, Profile, ReplayMemory, Standing};
 use crate::{signature, token};
 
+/// Said of a token that is bound to a certificate (RFC 8705 §3) and came over a connection without that certificate.
+const OTHER_CERTIFICATE: &str = "The token is bound to a client certificate: connect with that certificate.";
+
 /// What never changes while the service runs.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -50,6 +53,9 @@ pub struct Facts {
     pub query: Option<String>,
     /// The whole body.
     pub body: Bytes,
+    /// base64url of the SHA-256 of the certificate whose key the other side of the connection proved to hold. Never
+    /// from a header.
+    pub certificate: Option<String>,
 }
 
 /// Everything the guard is made of.
@@ -225,6 +231,11 @@ impl Guard {
         let client = self.standing_of(&verified.token.client_id)?;
         if client.partner_id != verified.token.partner_id || self.0.standing.is_denied(&verified.token) {
             return Err(Refusal::invalid_token("The token has been revoked."));
+        }
+        if let Some(bound) = verified.token.cnf_x5t.as_deref()
+            && self.facts(parts)?.certificate.as_deref() != Some(bound)
+        {
+            return Err(Refusal::invalid_token(OTHER_CERTIFICATE));
         }
         let facts = || self.facts(parts);
         let proof = self.0.dpop.judge(parts, facts, (scheme, text, &verified.token), now)?;

@@ -87,14 +87,9 @@ fn refuse(refusal: &TokenRefusal) -> Refusal {
 /// Whether an operation takes the token at all.
 ///
 /// # Errors
-/// 401 for a one-time token where none is taken, and for a token bound to a certificate, which cannot be
-/// proved here; 403 `wrong_token_kind` for an ordinary token of a kind that is not listed.
+/// 401 for a one-time token where none is taken; 403 `wrong_token_kind` for an ordinary token of a kind that is not
+/// listed.
 pub(crate) fn judge_kind(token: &AccessToken, requirement: &Requirement) -> Result<(), Refusal> {
-    if token.cnf_x5t.is_some() {
-        return Err(Refusal::invalid_token(
-            "The token is bound to a certificate that this request does not prove.",
-        ));
-    }
     if requirement.kinds.contains(&token.kind) {
         return Ok(());
     }
