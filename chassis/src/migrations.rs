@@ -19,4 +19,9 @@ pub const MIGRATIONS: &[Migration] = &[
     },
     Migration { version: 5, name: "outbox", sql: include_str!("../../migrations/chassis/0005_outbox.sql") },
     Migration { version: 6, name: "audit", sql: include_str!("../../migrations/chassis/0006_audit.sql") },
+    Migration {
+        version: 7,
+        name: "webhook_trouble",
+        sql: include_str!("../../migrations/chassis/0007_webhook_trouble.sql"),
+    },
 ];

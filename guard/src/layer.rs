@@ -25,9 +25,6 @@ use crate::requirement::{Entry, Requirement, Requirements};
 use crate::standing::{ClientStanding, Profile, ReplayMemory, Standing};
 use crate::{signature, token};
 
-/// Said of a token that is bound to a certificate (RFC 8705 §3) and came over a connection without that certificate.
-const OTHER_CERTIFICATE: &str = "The token is bound to a client certificate: connect with that certificate.";
-
 /// What never changes while the service runs.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -232,12 +229,8 @@ impl Guard {
         if client.partner_id != verified.token.partner_id || self.0.standing.is_denied(&verified.token) {
             return Err(Refusal::invalid_token("The token has been revoked."));
         }
-        if let Some(bound) = verified.token.cnf_x5t.as_deref()
-            && self.facts(parts)?.certificate.as_deref() != Some(bound)
-        {
-            return Err(Refusal::invalid_token(OTHER_CERTIFICATE));
-        }
         let facts = || self.facts(parts);
+        token::judge_certificate(&verified.token, || facts().map(|facts| facts.certificate))?;
         let proof = self.0.dpop.judge(parts, facts, (scheme, text, &verified.token), now)?;
         token::judge_kind(&verified.token, requirement)?;
         if verified.token.kind != TokenKind::OneTime {

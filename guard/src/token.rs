@@ -99,6 +99,21 @@ pub(crate) fn judge_kind(token: &AccessToken, requirement: &Requirement) -> Resu
     Err(Refusal::wrong_token_kind(token.kind.as_str()))
 }
 
+/// Whether the token, if it is bound to a certificate, came over a connection of that certificate (RFC 8705 §3).
+///
+/// # Errors
+/// 401 `invalid_token`.
+pub(crate) fn judge_certificate(
+    token: &AccessToken,
+    shown: impl FnOnce() -> Result<Option<String>, Refusal>,
+) -> Result<(), Refusal> {
+    let Some(bound) = token.cnf_x5t.as_deref() else { return Ok(()) };
+    if shown()?.as_deref() == Some(bound) {
+        return Ok(());
+    }
+    Err(Refusal::invalid_token("The token is bound to a client certificate: connect with that certificate."))
+}
+
 /// Whether `granted` holds every scope the operation needs.
 pub(crate) fn judge_scope(granted: &Scope, requirement: &Requirement) -> Result<(), Refusal> {
     if requirement.scopes.iter().all(|scope| granted.contains(scope)) {

@@ -37,6 +37,7 @@ mod kills;
 mod matrix;
 mod monitoring;
 mod one_time;
+mod outbox;
 mod process;
 mod pti;
 mod races;

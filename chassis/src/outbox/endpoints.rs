@@ -32,6 +32,8 @@ pub struct Endpoint {
     pub enabled: bool,
     /// When it was registered.
     pub created_at: UnixSeconds,
+    /// Since when deliveries to it have been given up without one being taken.
+    pub failing_since: Option<UnixSeconds>,
 }
 
 impl Endpoint {
@@ -82,6 +84,7 @@ impl NewEndpoint {
             public_key: key.public_key,
             enabled: true,
             created_at: platform.clock.now(),
+            failing_since: None,
         };
         Ok(Self { endpoint, secret_sealed: key.sealed })
     }
@@ -124,9 +127,19 @@ struct EndpointRow {
     public_key: String,
     status: String,
     created_at_s: i64,
+    failing_since_s: Option<i64>,
 }
 
-row!(EndpointRow { endpoint_id, partner_id, url, event_kinds, public_key, status, created_at_s });
+row!(EndpointRow {
+    endpoint_id,
+    partner_id,
+    url,
+    event_kinds,
+    public_key,
+    status,
+    created_at_s,
+    failing_since_s
+});
 
 impl TryFrom<EndpointRow> for Endpoint {
     type Error = Fault;
@@ -140,6 +153,7 @@ impl TryFrom<EndpointRow> for Endpoint {
             public_key: row.public_key,
             enabled: row.status == "enabled",
             created_at: UnixSeconds(row.created_at_s),
+            failing_since: row.failing_since_s.map(UnixSeconds),
         })
     }
 }
@@ -172,8 +186,8 @@ pub async fn insert_endpoint(tx: &mut Tx, new: &NewEndpoint) -> Result<(), Fault
     Ok(())
 }
 
-const FIND: &str = "SELECT endpoint_id, partner_id, url, event_kinds, public_key, status, created_at_s
-    FROM webhook_endpoint WHERE partner_id = $1 AND endpoint_id = $2";
+const FIND: &str = "SELECT endpoint_id, partner_id, url, event_kinds, public_key, status, created_at_s,
+        failing_since_s FROM webhook_endpoint WHERE partner_id = $1 AND endpoint_id = $2";
 
 /// The partner's endpoint, or `None` when it is unknown or another partner's.
 pub async fn find_endpoint(
@@ -190,8 +204,8 @@ pub async fn find_endpoint(
     found.map(Endpoint::try_from).transpose()
 }
 
-const LIST: &str = "SELECT endpoint_id, partner_id, url, event_kinds, public_key, status, created_at_s
-    FROM webhook_endpoint WHERE partner_id = $1 ORDER BY endpoint_id";
+const LIST: &str = "SELECT endpoint_id, partner_id, url, event_kinds, public_key, status, created_at_s,
+        failing_since_s FROM webhook_endpoint WHERE partner_id = $1 ORDER BY endpoint_id";
 
 /// All endpoints of a partner, enabled or not, in the order of registration.
 pub async fn list_endpoints(tx: &mut Tx, partner_id: &str) -> Result<Vec<Endpoint>, Fault> {
@@ -200,7 +214,8 @@ pub async fn list_endpoints(tx: &mut Tx, partner_id: &str) -> Result<Vec<Endpoin
     rows.into_iter().map(Endpoint::try_from).collect()
 }
 
-const SET_STATUS: &str = "UPDATE webhook_endpoint SET status = $3 WHERE partner_id = $1 AND endpoint_id = $2";
+const SET_STATUS: &str = "UPDATE webhook_endpoint SET status = $3, failing_since_s = NULL
+    WHERE partner_id = $1 AND endpoint_id = $2";
 
 const SKIP_WAITING: &str = "UPDATE webhook_delivery SET state = 'skipped', next_attempt_at_s = NULL
     WHERE partner_id = $1 AND endpoint_id = $2 AND next_attempt_at_s IS NOT NULL
@@ -221,6 +236,36 @@ pub async fn disable_endpoint(tx: &mut Tx, partner_id: &str, endpoint_id: &str) 
 /// the list of events. `false` when the partner has no such endpoint.
 pub async fn enable_endpoint(tx: &mut Tx, partner_id: &str, endpoint_id: &str) -> Result<bool, Fault> {
     set_status(tx, (partner_id, endpoint_id), "enabled").await
+}
+
+const SET_FAILING: &str = "UPDATE webhook_endpoint SET failing_since_s = $3
+    WHERE partner_id = $1 AND endpoint_id = $2 AND failing_since_s IS NULL";
+
+/// Notes that deliveries to an endpoint are being given up. `true` for the first who notes it: the one to tell of it.
+pub(super) async fn note_failing(
+    tx: &mut Tx,
+    partner_id: &str,
+    endpoint_id: &str,
+    now: UnixSeconds,
+) -> Result<bool, Fault> {
+    let changed = on!(tx, conn => sqlx::query(SET_FAILING)
+        .bind(partner_id)
+        .bind(endpoint_id)
+        .bind(now.0)
+        .execute(conn)
+        .await
+        .map(|done| done.rows_affected()))
+    .map_err(while_doing("note a failing webhook endpoint"))?;
+    Ok(changed == 1)
+}
+
+const SET_SOUND: &str =
+    "UPDATE webhook_endpoint SET failing_since_s = NULL WHERE partner_id = $1 AND endpoint_id = $2";
+
+/// Notes that an endpoint takes deliveries again.
+pub(super) async fn note_sound(tx: &mut Tx, partner_id: &str, endpoint_id: &str) -> Result<(), Fault> {
+    on!(tx, conn => sqlx::query(SET_SOUND).bind(partner_id).bind(endpoint_id).execute(conn).await.map(drop))
+        .map_err(while_doing("note a sound webhook endpoint"))
 }
 
 async fn set_status(tx: &mut Tx, owner: (&str, &str), status: &'static str) -> Result<bool, Fault> {
@@ -264,11 +309,26 @@ pub(super) struct Target {
     secret_sealed: String,
     previous_sealed: Option<String>,
     previous_until_s: Option<i64>,
+    failing_since_s: Option<i64>,
 }
 
-row!(Target { partner_id, endpoint_id, url, status, secret_sealed, previous_sealed, previous_until_s });
+row!(Target {
+    partner_id,
+    endpoint_id,
+    url,
+    status,
+    secret_sealed,
+    previous_sealed,
+    previous_until_s,
+    failing_since_s
+});
 
 impl Target {
+    /// Whether deliveries to it have been given up and none was taken since.
+    pub(super) fn is_failing(&self) -> bool {
+        self.failing_since_s.is_some()
+    }
+
     /// The keys that sign at a moment: the current one, then the one before it while a rotation lasts.
     pub(super) fn secrets(
         &self,
@@ -285,7 +345,7 @@ impl Target {
 }
 
 const FIND_TARGET: &str = "SELECT partner_id, endpoint_id, url, status, secret_sealed, previous_sealed,
-        previous_until_s
+        previous_until_s, failing_since_s
     FROM webhook_endpoint WHERE partner_id = $1 AND endpoint_id = $2";
 
 /// Where and with what to send, or `None` when the endpoint is gone.

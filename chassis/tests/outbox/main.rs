@@ -5,5 +5,7 @@ mod delivery;
 mod endpoints;
 mod numbering;
 mod receiver;
+mod replay;
 mod several_nodes;
+mod trouble;
 mod world;

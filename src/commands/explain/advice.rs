@@ -24,6 +24,7 @@ const TEXTS: &[(&str, &str)] = &[
         "directory_stale",
         "resource-api has not heard from authz for 10 s: look at authz and the network between them.",
     ),
+    ("endpoint_disabled", "Enable the webhook endpoint first, then ask for what it missed."),
     ("external_id_taken", "The customer exists: the answer names its id."),
     ("four_eyes_required", "Another client of the partner than the one that made the order must decide."),
     (
