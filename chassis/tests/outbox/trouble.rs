@@ -240,6 +240,26 @@ async fn r12_after_hours_of_trouble_everything_arrives_under_its_id_and_a_second
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn r12_of_many_given_up_at_once_on_two_nodes_one_is_told_of() {
+    const EVENTS: usize = 16;
+    for world in World::both().await {
+        let url = format!("http://{}/", closed_port().await);
+        let endpoint = world.register(PARTNER, &url, &["fiat_in.*"]).await;
+        world.commit((0..EVENTS).map(|_| world.event(PARTNER, "fiat_in.completed")).collect()).await;
+        let nodes = [0, 1].map(|_| Node::start(world.outbox(loopback(), vec![0])));
+        eventually("all are given up", async || {
+            (world.deliveries_to(&endpoint, Some("parked")).await.len() == EVENTS).then_some(())
+        })
+        .await;
+        eventually("the notice is numbered", async || {
+            (nodes[0].outbox.stats().await.unwrap().unnumbered == 0).then_some(())
+        })
+        .await;
+        assert_eq!(world.events().await.len(), EVENTS + 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn delivered_and_parked_rows_end_with_their_life_and_numbers_go_on() {
     const LIFE_S: i64 = chassis::outbox::EVENT_LIFE_S;
     for world in World::both().await {
