@@ -4,6 +4,7 @@
 //! is one transaction, and a running service takes the changes in within a second.
 
 mod audited;
+mod differences;
 mod file;
 mod plan;
 

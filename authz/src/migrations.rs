@@ -27,6 +27,11 @@ pub const MIGRATIONS: &[Migration] = &[
         name: "client_old_secret",
         sql: include_str!("../../migrations/authz/0007_client_old_secret.sql"),
     },
+    Migration {
+        version: 8,
+        name: "client_certificate",
+        sql: include_str!("../../migrations/authz/0008_client_certificate.sql"),
+    },
 ];
 
 /// Brings a database up to date.

@@ -145,6 +145,7 @@ pub(crate) async fn serve(folder: &Path) -> anyhow::Result<()> {
                 path: parts.uri.path().to_owned(),
                 query: parts.uri.query().map(str::to_owned),
                 body: axum::body::Bytes::new(),
+                certificate: None,
             })
         },
         render: |refusal: &Refusal| -> Response { (refusal.status, refusal.code).into_response() },

@@ -34,4 +34,9 @@ pub const MIGRATIONS: &[Migration] = &[
         name: "webhook_format",
         sql: include_str!("../../migrations/chassis/0009_webhook_format.sql"),
     },
+    Migration {
+        version: 10,
+        name: "webhook_trouble",
+        sql: include_str!("../../migrations/chassis/0010_webhook_trouble.sql"),
+    },
 ];

@@ -52,6 +52,9 @@ pub struct Facts {
     pub query: Option<String>,
     /// The whole body.
     pub body: Bytes,
+    /// base64url of the SHA-256 of the certificate whose key the other side of the connection proved to hold. Never
+    /// from a header.
+    pub certificate: Option<String>,
 }
 
 /// Everything the guard is made of.
@@ -231,6 +234,7 @@ impl Guard {
             return Err(Refusal::invalid_token("The token has been revoked."));
         }
         let facts = || self.facts(parts);
+        token::judge_certificate(&verified.token, || facts().map(|facts| facts.certificate))?;
         let proof = self.0.dpop.judge(parts, facts, (scheme, text, &verified.token), now)?;
         token::judge_kind(&verified.token, requirement)?;
         if verified.token.kind != TokenKind::OneTime {

@@ -17,6 +17,8 @@ pub struct ProtectedResource<'a> {
     pub scopes: Vec<&'a str>,
     /// The JWA names of the algorithms request signatures may use.
     pub signing_algorithms: Vec<&'a str>,
+    /// Whether connections are asked for a client certificate, so that tokens bound to one can be used (RFC 8705 §3).
+    pub certificates: bool,
 }
 
 impl ProtectedResource<'_> {
@@ -32,6 +34,7 @@ impl ProtectedResource<'_> {
             "resource_signing_alg_values_supported": self.signing_algorithms,
             "dpop_signing_alg_values_supported": keys::dpop::ALGORITHMS.map(keys::Algorithm::as_str),
             "dpop_bound_access_tokens_required": false,
+            "tls_client_certificate_bound_access_tokens": self.certificates,
             "resource_documentation": format!("{base}/docs"),
             "authorization_details_types_supported": ["operation"],
         })
@@ -68,6 +71,7 @@ mod tests {
             authorization_server: "https://as.example",
             scopes: vec!["a:read"],
             signing_algorithms: vec!["ES256"],
+            certificates: false,
         }
         .render();
         let document: serde_json::Value = serde_json::from_str(&text).unwrap();

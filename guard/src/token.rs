@@ -87,14 +87,9 @@ fn refuse(refusal: &TokenRefusal) -> Refusal {
 /// Whether an operation takes the token at all.
 ///
 /// # Errors
-/// 401 for a one-time token where none is taken, and for a token bound to a certificate, which cannot be
-/// proved here; 403 `wrong_token_kind` for an ordinary token of a kind that is not listed.
+/// 401 for a one-time token where none is taken; 403 `wrong_token_kind` for an ordinary token of a kind that is not
+/// listed.
 pub(crate) fn judge_kind(token: &AccessToken, requirement: &Requirement) -> Result<(), Refusal> {
-    if token.cnf_x5t.is_some() {
-        return Err(Refusal::invalid_token(
-            "The token is bound to a certificate that this request does not prove.",
-        ));
-    }
     if requirement.kinds.contains(&token.kind) {
         return Ok(());
     }
@@ -102,6 +97,21 @@ pub(crate) fn judge_kind(token: &AccessToken, requirement: &Requirement) -> Resu
         return Err(Refusal::invalid_token("This operation does not take a one-time token."));
     }
     Err(Refusal::wrong_token_kind(token.kind.as_str()))
+}
+
+/// Whether the token, if it is bound to a certificate, came over a connection of that certificate (RFC 8705 §3).
+///
+/// # Errors
+/// 401 `invalid_token`.
+pub(crate) fn judge_certificate(
+    token: &AccessToken,
+    shown: impl FnOnce() -> Result<Option<String>, Refusal>,
+) -> Result<(), Refusal> {
+    let Some(bound) = token.cnf_x5t.as_deref() else { return Ok(()) };
+    if shown()?.as_deref() == Some(bound) {
+        return Ok(());
+    }
+    Err(Refusal::invalid_token("The token is bound to a client certificate: connect with that certificate."))
 }
 
 /// Whether `granted` holds every scope the operation needs.

@@ -8,8 +8,8 @@ use anyhow::Context;
 use chassis::Platform;
 use chassis::http::TlsFiles;
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, date_time_ymd,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
+    KeyPair, KeyUsagePurpose, date_time_ymd,
 };
 
 use super::credentials::write_private;
@@ -29,6 +29,13 @@ pub(super) struct Authority {
     pub(super) ca_file: PathBuf,
     /// What the listeners show. Client certificates of the same authority count.
     pub(super) tls: TlsFiles,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+/// A client's certificate and its key.
+pub(super) struct ClientFiles {
+    pub(super) certificate_file: PathBuf,
+    pub(super) key_file: PathBuf,
 }
 
 impl Authority {
@@ -59,7 +66,26 @@ impl Authority {
         };
         write_private(&tls.certificate_file, own.pem().as_bytes())?;
         write_private(&tls.key_file, own_key.serialize_pem().as_bytes())?;
-        Ok(Self { ca_file, tls })
+        Ok(Self { ca_file, tls, issuer })
+    }
+
+    /// Has it sign a certificate with the subject `CN=<alias>` for a client (RFC 8705 §2.1), anew at each start.
+    ///
+    /// # Errors
+    /// When the files cannot be written.
+    pub(super) fn sign_client(&self, alias: &str, platform: &Platform) -> anyhow::Result<ClientFiles> {
+        let mut params = living(CertificateParams::new(Vec::new())?, CERTIFICATE_LIFE, platform);
+        params.distinguished_name = DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, alias);
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        let key = KeyPair::generate()?;
+        let own = params.signed_by(&key, &self.issuer)?;
+        let file = |ending: &str| self.ca_file.with_file_name(format!("{alias}.{ending}"));
+        let files = ClientFiles { certificate_file: file("pem"), key_file: file("key") };
+        write_private(&files.certificate_file, own.pem().as_bytes())?;
+        write_private(&files.key_file, key.serialize_pem().as_bytes())?;
+        Ok(files)
     }
 }
 

@@ -64,6 +64,11 @@ pub(crate) struct Client {
     /// Signs requests (RFC 9421).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) signature_jwk: Option<Value>,
+    /// The certificate of a `tls_client_auth` client (RFC 8705), and the key that goes with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) certificate_file: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) key_file: Option<String>,
 }
 
 /// A user registered under the partner's own id.

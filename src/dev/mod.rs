@@ -137,7 +137,7 @@ async fn start(
     let ops = |ops: &Loopback| ops.origin("http");
     Credentials::withdraw(data_dir)?;
     let earlier = Credentials::kept(data_dir)?;
-    let mut clients = seed::clients(earlier.as_ref(), &platform)?;
+    let mut clients = seed::clients(earlier.as_ref(), tls.as_ref(), &platform)?;
     let mut credentials = Credentials {
         issuer: sockets.authz.origin(scheme),
         resource: sockets.resource.origin(scheme),

@@ -13,6 +13,7 @@ use keys::{Algorithm, SigningKey};
 use secrecy::SecretString;
 use serde_json::Value;
 
+use super::authority::Authority;
 use super::credentials::{Client, Credentials, Partner};
 
 /// RSA keys of the vendor's clients, bits.
@@ -31,6 +32,8 @@ enum Kind {
     Signed,
     /// An RSA key that signs every request in PTI's way.
     Pti,
+    /// A certificate of dev's own authority, to which its tokens are bound. Only where `dev` speaks https.
+    Certificate,
     Public,
 }
 
@@ -67,6 +70,7 @@ fn seeds() -> Vec<Seed> {
         seed("acme", "acme-app", Kind::Public, user),
         seed("acme", "acme-spa", Kind::Public, user),
         seed("acme", "acme-fapi", Kind::PrivateKeyJwt, user),
+        seed("acme", "acme-mtls", Kind::Certificate, "customers:read customers:write users:read users:write"),
         seed("pti", "pti-backend", Kind::Pti, &signed),
         seed("platform", "resource-api", Kind::PrivateKeyJwt, "directory:read users:read users:write"),
         seed(
@@ -86,8 +90,24 @@ fn backend_scope() -> String {
 }
 
 /// The clients with their secrets: those of the earlier start, or fresh ones. `client_id` is empty until applied.
-pub(crate) fn clients(earlier: Option<&Credentials>, platform: &Platform) -> anyhow::Result<Vec<Client>> {
-    seeds().into_iter().map(|seed| client(&seed, earlier, platform)).collect()
+/// Clients with certificates are there when there is an authority to sign them.
+pub(crate) fn clients(
+    earlier: Option<&Credentials>,
+    authority: Option<&Authority>,
+    platform: &Platform,
+) -> anyhow::Result<Vec<Client>> {
+    let mut clients = Vec::new();
+    for seed in seeds() {
+        let mut client = client(&seed, earlier, platform)?;
+        if seed.kind == Kind::Certificate {
+            let Some(authority) = authority else { continue };
+            let files = authority.sign_client(seed.alias, platform)?;
+            client.certificate_file = Some(files.certificate_file.display().to_string());
+            client.key_file = Some(files.key_file.display().to_string());
+        }
+        clients.push(client);
+    }
+    Ok(clients)
 }
 
 fn client(seed: &Seed, earlier: Option<&Credentials>, platform: &Platform) -> anyhow::Result<Client> {
@@ -103,6 +123,8 @@ fn client(seed: &Seed, earlier: Option<&Credentials>, platform: &Platform) -> an
         redirect_uris: Vec::new(),
         private_jwk: None,
         signature_jwk: None,
+        certificate_file: None,
+        key_file: None,
     };
     if let Some(known) = known {
         client.client_secret.clone_from(&known.client_secret);
@@ -122,7 +144,7 @@ fn client(seed: &Seed, earlier: Option<&Credentials>, platform: &Platform) -> an
             let key = SigningKey::generate_rsa(RSA_BITS).context("an RSA key")?.with_alg(Algorithm::Rs512)?;
             client.private_jwk = Some(key.to_private_jwk()?);
         }
-        Kind::Public => {}
+        Kind::Public | Kind::Certificate => {}
     }
     Ok(client)
 }
@@ -135,6 +157,7 @@ fn method(kind: Kind) -> AuthMethod {
     match kind {
         Kind::SecretBasic => AuthMethod::ClientSecretBasic,
         Kind::PrivateKeyJwt | Kind::Signed => AuthMethod::PrivateKeyJwt,
+        Kind::Certificate => AuthMethod::TlsClientAuth,
         // PTI's clients sign every request and never use the token endpoint.
         Kind::Public | Kind::Pti => AuthMethod::None,
     }
@@ -148,7 +171,7 @@ fn grants(seed: &Seed) -> &'static [GrantType] {
 pub(crate) fn platform_file(clients: &[Client], shop: &str) -> anyhow::Result<PlatformFile> {
     let mut file = PlatformFile::default();
     for seed in seeds() {
-        let client = clients.iter().find(|client| client.alias == seed.alias).context("a seeded client")?;
+        let Some(client) = clients.iter().find(|client| client.alias == seed.alias) else { continue };
         let entry = client_file(&seed, client, shop)?;
         if let Some(partner) = file.partners.iter_mut().find(|partner| partner.alias == seed.partner) {
             partner.clients.push(entry);
@@ -179,6 +202,10 @@ fn client_file(seed: &Seed, client: &Client, shop: &str) -> anyhow::Result<Clien
         Kind::Pti => {
             file.profile = Profile::PtiJws;
             file.signature_keys = std::mem::take(&mut file.assertion_keys);
+        }
+        Kind::Certificate => {
+            file.tls_client_auth_subject_dn = Some(format!("CN={}", seed.alias));
+            file.tls_client_certificate_bound_access_tokens = true;
         }
         Kind::SecretBasic | Kind::PrivateKeyJwt | Kind::Public => {}
     }

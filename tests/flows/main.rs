@@ -39,6 +39,7 @@ mod matrix;
 mod monitoring;
 mod one_time;
 mod operators;
+mod outbox;
 mod process;
 mod pti;
 mod races;

@@ -1,4 +1,4 @@
-//! `countersign dev --tls`: everything over https, with an authority of its own (security row A1).
+//! `countersign dev --tls`: everything over https, with an authority of its own (security rows A1 and I8).
 
 use std::path::Path;
 use std::process::Child;
@@ -71,6 +71,71 @@ async fn a1_the_tour_works_over_https_and_plain_http_to_the_same_ports_is_refuse
         let authority = base.strip_prefix("https://").expect("https");
         let answer = plain_answer(authority).await;
         assert!(!answer.windows(4).any(|four| four == b"HTTP"), "{member} answered plain HTTP");
+    }
+}
+
+/// What a caller with this certificate (PEM of certificate and key) reads: status and body.
+async fn ask(credentials: &Value, own: Option<&str>, request: &str, token: Option<&str>) -> (u16, Value) {
+    let authority = std::fs::read(text(credentials, "ca_file")).expect("ca_file");
+    let authority = reqwest::Certificate::from_pem(&authority).expect("a certificate");
+    let mut client = reqwest::Client::builder().tls_certs_only([authority]);
+    if let Some(own) = own {
+        client = client.identity(reqwest::Identity::from_pem(own.as_bytes()).expect("an identity"));
+    }
+    let client = client.build().expect("a client");
+    let request = match token {
+        Some(token) => client.get(request).bearer_auth(token),
+        None => {
+            let id = text(client_of(credentials, "acme-mtls"), "client_id");
+            let form = [("grant_type", "client_credentials"), ("client_id", id), ("scope", "customers:read")];
+            client.post(request).form(&form)
+        }
+    };
+    let answer = request.send().await.expect("an answer");
+    (answer.status().as_u16(), answer.json().await.expect("JSON"))
+}
+
+fn client_of<'a>(credentials: &'a Value, alias: &str) -> &'a Value {
+    let clients = credentials["clients"].as_array().expect("clients");
+    clients.iter().find(|client| client["alias"] == alias).expect("the client")
+}
+
+#[tokio::test]
+async fn i8_a_token_bound_to_a_certificate_works_at_the_payments_api_with_that_certificate_only() {
+    drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
+    let folder = folder();
+    let data = folder.path().join("data");
+    let child = dev_command(&data, Ports::ANY).arg("--tls").spawn().expect("the binary starts");
+    let _process = Killed(child);
+    let began = Instant::now();
+    while credentials(&data).is_none() {
+        assert!(began.elapsed() < PATIENCE, "dev does not start");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let credentials = credentials(&data).expect("credentials.json");
+    let mtls = client_of(&credentials, "acme-mtls");
+    let read = |name: &str| std::fs::read_to_string(text(mtls, name)).expect("a file");
+    let own = format!("{}{}", read("certificate_file"), read("key_file"));
+    let other_key = rcgen::KeyPair::generate().expect("a key");
+    let params = rcgen::CertificateParams::new(Vec::new()).expect("parameters");
+    let other = params.self_signed(&other_key).expect("a certificate").pem() + &other_key.serialize_pem();
+    let endpoint = format!("{}/oauth2/token", text(&credentials, "issuer"));
+    for stranger in [None, Some(other.as_str())] {
+        let (status, refused) = ask(&credentials, stranger, &endpoint, None).await;
+        assert_eq!((status, &refused["error"]), (401, &Value::from("invalid_client")));
+    }
+    let (status, granted) = ask(&credentials, Some(&own), &endpoint, None).await;
+    assert_eq!(status, 200, "{granted}");
+    let token = Some(text(&granted, "access_token"));
+    for base in ["resource", "front_door"] {
+        let url = format!("{}/v1/customers/usr_nobody", text(&credentials, base));
+        assert_eq!(ask(&credentials, Some(&own), &url, token).await.0, 404, "{base}: let through");
+        for stranger in [None, Some(other.as_str())] {
+            let (status, refused) = ask(&credentials, stranger, &url, token).await;
+            assert_eq!((status, &refused["code"]), (401, &Value::from("invalid_token")), "{base}");
+            let detail = refused["detail"].as_str().expect("a detail");
+            assert!(detail.contains("connect with that certificate"), "{detail}");
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::domain::{
     Status,
+    certificate::{BadCertificateName, CertificateMember, CertificateName},
     client::{AuthMethod, GrantType, Profile},
     operation::AllowedOperation,
     partner::Dialect,
@@ -81,6 +82,18 @@ pub struct ClientFile {
     /// Its tokens must be bound to a DPoP key.
     #[serde(default)]
     pub dpop_required: bool,
+    /// For `tls_client_auth`: the whole subject of its certificate, as in `CN=backend,O=Acme` (RFC 4514).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls_client_auth_subject_dn: Option<String>,
+    /// For `tls_client_auth`, instead: a DNS name in its certificate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls_client_auth_san_dns: Option<String>,
+    /// For `tls_client_auth`, instead: a URI in its certificate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls_client_auth_san_uri: Option<String>,
+    /// Its tokens must be bound to its certificate (RFC 8705 §3).
+    #[serde(default)]
+    pub tls_client_certificate_bound_access_tokens: bool,
     /// Public JWKs for `private_key_jwt`.
     #[serde(default)]
     pub assertion_keys: Vec<Value>,
@@ -132,6 +145,17 @@ impl PartnerFile {
 }
 
 impl ClientFile {
+    /// The name in its certificate, if it has one.
+    pub(super) fn certificate(
+        &self,
+    ) -> Result<Option<CertificateName>, (CertificateMember, BadCertificateName)> {
+        CertificateName::one_of([
+            (CertificateMember::SubjectDn, self.tls_client_auth_subject_dn.as_deref()),
+            (CertificateMember::SanDns, self.tls_client_auth_san_dns.as_deref()),
+            (CertificateMember::SanUri, self.tls_client_auth_san_uri.as_deref()),
+        ])
+    }
+
     /// An active client that may use `client_credentials` if its method authenticates it, and may do nothing else.
     pub fn new(alias: &str, method: AuthMethod, scope: Scope) -> Self {
         let grant_types =
@@ -148,6 +172,10 @@ impl ClientFile {
             access_token_ttl_s: None,
             legacy_assertion_audience: false,
             dpop_required: false,
+            tls_client_auth_subject_dn: None,
+            tls_client_auth_san_dns: None,
+            tls_client_auth_san_uri: None,
+            tls_client_certificate_bound_access_tokens: false,
             assertion_keys: Vec::new(),
             signature_keys: Vec::new(),
         }

@@ -8,6 +8,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::{
     Applied, AppliedClient, AppliedPartner, Change,
+    differences::{differ, differences},
     file::{ClientFile, PartnerFile, PlatformFile},
 };
 use crate::{
@@ -133,6 +134,7 @@ fn wanted_client(file: &ClientFile, place: &str, problems: &mut Vec<String>) -> 
             }
         }
     }
+    let certificate = file.certificate();
     let settings = ClientSettings {
         alias: file.alias.clone(),
         auth_method: file.token_endpoint_auth_method,
@@ -143,10 +145,14 @@ fn wanted_client(file: &ClientFile, place: &str, problems: &mut Vec<String>) -> 
         access_token_ttl_s: file.access_token_ttl_s,
         legacy_assertion_audience: file.legacy_assertion_audience,
         dpop_required: file.dpop_required,
+        certificate: certificate.as_ref().ok().cloned().flatten(),
+        certificate_bound: file.tls_client_certificate_bound_access_tokens,
         keys,
     };
-    for bad in settings.problems() {
-        problems.push(format!("{place}: {}: {}", bad.member, bad.code));
+    match certificate {
+        Ok(_) => problems
+            .extend(settings.problems().iter().map(|bad| format!("{place}: {}: {}", bad.member, bad.code))),
+        Err((member, bad)) => problems.push(format!("{place}: {}: {bad}", member.as_str())),
     }
     let weak = |secret: &SecretString| !(32..=256).contains(&secret.expose_secret().len());
     if file.secret.as_ref().is_some_and(weak) {
@@ -297,49 +303,6 @@ impl ReachClient<'_> {
             settings: self.want.settings.clone(),
         };
         (client, drawn)
-    }
-}
-
-fn differences(known: &Client, wanted: &Client) -> Vec<String> {
-    let mut found = Vec::new();
-    let (old, new) = (&known.settings, &wanted.settings);
-    differ(&mut found, "status", known.status.as_str(), wanted.status.as_str());
-    differ(&mut found, "token_endpoint_auth_method", old.auth_method.as_str(), new.auth_method.as_str());
-    differ(&mut found, "scope", &old.scope.scope().to_string(), &new.scope.scope().to_string());
-    differ(&mut found, "grant_types", &format!("{:?}", old.grant_types), &format!("{:?}", new.grant_types));
-    differ(&mut found, "profile", old.profile.as_str(), new.profile.as_str());
-    differ(&mut found, "allowed_origins", &old.allowed_origins.join(" "), &new.allowed_origins.join(" "));
-    let ttl = |ttl: Option<i64>| ttl.map_or_else(|| "default".to_owned(), |ttl| ttl.to_string());
-    differ(&mut found, "access_token_ttl_s", &ttl(old.access_token_ttl_s), &ttl(new.access_token_ttl_s));
-    let legacy = |settings: &ClientSettings| settings.legacy_assertion_audience.to_string();
-    differ(&mut found, "legacy_assertion_audience", &legacy(old), &legacy(new));
-    let bound = |settings: &ClientSettings| settings.dpop_required.to_string();
-    differ(&mut found, "dpop_required", &bound(old), &bound(new));
-    for (member, key_use) in [("assertion_keys", KeyUse::Assertion), ("signature_keys", KeyUse::Signature)] {
-        differ(&mut found, member, &key_names(known, key_use), &key_names(wanted, key_use));
-    }
-    if known.secret_mac != wanted.secret_mac {
-        found.push("secret: replaced".to_owned());
-    }
-    found
-}
-
-/// Names and thumbprints, so that a new key under an old name is a difference.
-fn key_names(client: &Client, key_use: KeyUse) -> String {
-    let mut names: Vec<String> = client
-        .keys_for(key_use)
-        .map(|key| {
-            let thumbprint = key.jwk.thumbprint();
-            if key.kid == thumbprint { thumbprint } else { format!("{}={thumbprint}", key.kid) }
-        })
-        .collect();
-    names.sort_unstable();
-    names.join(" ")
-}
-
-fn differ(found: &mut Vec<String>, member: &str, old: &str, new: &str) {
-    if old != new {
-        found.push(format!("{member}: {old} -> {new}"));
     }
 }
 

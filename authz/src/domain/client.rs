@@ -6,6 +6,7 @@ use url::Url;
 use super::{
     Status,
     audience::{Policy, unknown_scopes},
+    certificate::CertificateName,
     is_alias, text_enum,
 };
 
@@ -18,6 +19,8 @@ text_enum! {
         ClientSecretPost = "client_secret_post",
         /// A signed assertion (RFC 7523 §2.2).
         PrivateKeyJwt = "private_key_jwt",
+        /// A client certificate that a configured authority signed (RFC 8705 §2.1).
+        TlsClientAuth = "tls_client_auth",
         /// None: the client cannot use the token endpoint as itself.
         None = "none",
     }
@@ -143,6 +146,10 @@ pub struct ClientSettings {
     pub legacy_assertion_audience: bool,
     /// Its tokens must be bound to a DPoP key (RFC 9449 §5.2, `dpop_bound_access_tokens`).
     pub dpop_required: bool,
+    /// The name in its certificate, for `tls_client_auth` and only for that.
+    pub certificate: Option<CertificateName>,
+    /// Its tokens must be bound to its certificate (RFC 8705 §3, `tls_client_certificate_bound_access_tokens`).
+    pub certificate_bound: bool,
     /// Its public keys.
     pub keys: Vec<ClientKey>,
 }
@@ -217,6 +224,16 @@ impl ClientSettings {
             "dpop_required",
             "the_vendor_has_no_dpop",
         );
+        check(
+            self.certificate.is_some() == (self.auth_method == AuthMethod::TlsClientAuth),
+            "tls_client_auth_subject_dn",
+            "one_name_only_and_always_for_tls_client_auth",
+        );
+        check(
+            !self.certificate_bound || self.profile != Profile::PtiJws,
+            "tls_client_certificate_bound_access_tokens",
+            "the_vendor_has_no_certificates",
+        );
         let mut kids: Vec<&str> = self.keys.iter().map(|key| key.kid.as_str()).collect();
         kids.sort_unstable();
         check(kids.windows(2).all(|pair| pair[0] != pair[1]), "keys", "kid_repeated");
@@ -247,6 +264,8 @@ mod tests {
             access_token_ttl_s: None,
             legacy_assertion_audience: false,
             dpop_required: false,
+            certificate: None,
+            certificate_bound: false,
             keys: Vec::new(),
         }
     }
@@ -264,7 +283,7 @@ mod tests {
     #[test]
     fn each_broken_rule_is_named() {
         type Break = fn(&mut ClientSettings);
-        let cases: [(Break, &str); 9] = [
+        let cases: [(Break, &str); 12] = [
             (|it| it.alias = "No Good".into(), "alias"),
             (|it| it.scope = Policy::new("users:write nope".parse().unwrap()), "scope"),
             (|it| it.allowed_origins = vec!["http://localhost:8082/".into()], "allowed_origins"),
@@ -279,6 +298,19 @@ mod tests {
                     it.keys = vec![key(KeyUse::Signature, 1)];
                 },
                 "dpop_required",
+            ),
+            (
+                |it| {
+                    it.certificate_bound = true;
+                    it.profile = Profile::PtiJws;
+                    it.keys = vec![key(KeyUse::Signature, 1)];
+                },
+                "tls_client_certificate_bound_access_tokens",
+            ),
+            (|it| it.auth_method = AuthMethod::TlsClientAuth, "tls_client_auth_subject_dn"),
+            (
+                |it| it.certificate = Some(CertificateName::SanDns("a.example".into())),
+                "tls_client_auth_subject_dn",
             ),
             (|it| it.keys = vec![key(KeyUse::Signature, 1), key(KeyUse::Signature, 1)], "keys"),
         ];

@@ -1,6 +1,7 @@
 //! Pure rules and newtypes: no async, no SQL, no HTTP.
 
 pub mod audience;
+pub mod certificate;
 pub mod client;
 pub mod operation;
 pub mod partner;

@@ -19,6 +19,8 @@ pub struct Ask<'a> {
     pub resources: &'a [String],
     /// The thumbprint of the key that the token is to be bound to (RFC 9449 §6).
     pub dpop_jkt: Option<&'a str>,
+    /// The thumbprint of the certificate that the token is to be bound to (RFC 8705 §3.1).
+    pub certificate: Option<&'a str>,
 }
 
 /// What it gets.
@@ -61,7 +63,7 @@ pub fn issue(app: &App, who: &AuthenticatedClient, ask: Ask<'_>) -> Result<Grant
         sid: None,
         act: None,
         cnf_jkt: ask.dpop_jkt.map(str::to_owned),
-        cnf_x5t: None,
+        cnf_x5t: ask.certificate.map(str::to_owned),
         operation: None,
         process_id: None,
         roles: Vec::new(),

@@ -22,6 +22,7 @@ use crate::{
     },
     error::DPOP_NONCE,
     http::{
+        certificate,
         dpop::{self, Bound, Proved},
         signed,
     },
@@ -113,6 +114,7 @@ async fn caller(
         return Err(invalid_token(TokenRefusal::WrongType));
     }
     let who = active_client(app, &token)?;
+    certificate::possession(&token, parts)?;
     let dpop = possession(app, parts, scheme, (text, &token)).await?;
     if !requirement.kinds.contains(&token.kind) {
         return Err(forbidden("wrong_token_kind", "This call takes another kind of token."));

@@ -1,5 +1,5 @@
 //! Who a request to an OAuth endpoint is from: the client's one registered method, and its request signature where
-//! its profile demands one (RFC 6749 §2.3, RFC 7523 §2.2, RFC 9421).
+//! its profile demands one (RFC 6749 §2.3, RFC 7523 §2.2, RFC 8705 §2.1, RFC 9421).
 
 use std::net::IpAddr;
 
@@ -21,6 +21,7 @@ use crate::{
     },
     error::OAuthError,
     http::{
+        certificate,
         dpop::{self, Proved},
         signed,
     },
@@ -48,6 +49,8 @@ pub(crate) struct FromClient<F> {
     pub(crate) who: AuthenticatedClient,
     /// The key that the request proves possession of (RFC 9449 §5).
     pub(crate) dpop: Option<Proved>,
+    /// The thumbprint of the certificate that its tokens are bound to (RFC 8705 §3).
+    pub(crate) certificate: Option<String>,
     pub(crate) form: F,
 }
 
@@ -65,8 +68,9 @@ impl<F: ClientForm> FromRequestParts<App> for FromClient<F> {
             let verified = signed::verify(app, &who.client, parts).await;
             verified.inspect_err(|_| who.note()).map_err(signed::Refusal::into_oauth)?;
         }
+        let certificate = certificate::to_bind(&who.client, parts).inspect_err(|_| who.note())?;
         let dpop = dpop::at_token_endpoint(app, &who.client, parts).await?;
-        Ok(Self { who, dpop, form })
+        Ok(Self { who, dpop, certificate, form })
     }
 }
 
@@ -84,10 +88,22 @@ fn refuse_query(query: &str, parameters: &[&str]) -> Result<(), OAuthError> {
 
 /// What was presented, by method.
 enum Proof<'f> {
-    Basic { client_id: String, secret: String },
-    Post { client_id: &'f str, secret: &'f str },
-    Assertion { client_id: String, assertion: &'f str },
-    Nothing { client_id: &'f str },
+    Basic {
+        client_id: String,
+        secret: String,
+    },
+    Post {
+        client_id: &'f str,
+        secret: &'f str,
+    },
+    Assertion {
+        client_id: String,
+        assertion: &'f str,
+    },
+    /// No credentials beside the connection.
+    Nothing {
+        client_id: &'f str,
+    },
 }
 
 impl Proof<'_> {
@@ -98,12 +114,14 @@ impl Proof<'_> {
         }
     }
 
-    fn method(&self) -> AuthMethod {
+    /// Whether it is what this method presents. A certificate lies in the connection and is no second method: whoever
+    /// has its tokens bound to one shows it beside a secret or an assertion too.
+    fn is_of(&self, method: AuthMethod) -> bool {
         match self {
-            Self::Basic { .. } => AuthMethod::ClientSecretBasic,
-            Self::Post { .. } => AuthMethod::ClientSecretPost,
-            Self::Assertion { .. } => AuthMethod::PrivateKeyJwt,
-            Self::Nothing { .. } => AuthMethod::None,
+            Self::Basic { .. } => method == AuthMethod::ClientSecretBasic,
+            Self::Post { .. } => method == AuthMethod::ClientSecretPost,
+            Self::Assertion { .. } => method == AuthMethod::PrivateKeyJwt,
+            Self::Nothing { .. } => matches!(method, AuthMethod::None | AuthMethod::TlsClientAuth),
         }
     }
 }
@@ -229,7 +247,7 @@ async fn prove(app: &App, parts: &Parts, proof: &Proof<'_>) -> Result<Authentica
         check_secret(app, client.as_deref(), client_id, secret)?;
     }
     let client = client.ok_or("unknown client")?;
-    if client.settings.auth_method != proof.method() {
+    if !proof.is_of(client.settings.auth_method) {
         return Err("another method than the registered one".into());
     }
     let partner = partner.ok_or("the client's partner is unknown")?;
@@ -238,6 +256,9 @@ async fn prove(app: &App, parts: &Parts, proof: &Proof<'_>) -> Result<Authentica
     }
     if let Proof::Assertion { assertion, .. } = proof {
         check_assertion(app, parts, &client, assertion).await?;
+    }
+    if client.settings.auth_method == AuthMethod::TlsClientAuth {
+        certificate::authenticate(&client, parts, app.platform.now())?;
     }
     Ok(AuthenticatedClient { client, partner })
 }

@@ -16,6 +16,7 @@ use crate::{
     domain::{
         Status,
         audience::Policy,
+        certificate::{CertificateMember, CertificateName},
         client::{AuthMethod, Client, ClientKey, ClientSettings, GrantType, KeyUse, Profile},
     },
     http::partners::PageQuery,
@@ -50,6 +51,16 @@ pub(crate) struct NewClient {
     /// Whether its tokens must be bound to a DPoP key (RFC 9449).
     #[serde(default)]
     dpop_required: bool,
+    /// For `tls_client_auth`: the whole subject of its certificate, as in `CN=backend,O=Acme` (RFC 4514). One of the
+    /// three names.
+    tls_client_auth_subject_dn: Option<String>,
+    /// For `tls_client_auth`: a DNS name in its certificate.
+    tls_client_auth_san_dns: Option<String>,
+    /// For `tls_client_auth`: a URI in its certificate.
+    tls_client_auth_san_uri: Option<String>,
+    /// Whether its tokens must be bound to its certificate (RFC 8705 §3).
+    #[serde(default)]
+    tls_client_certificate_bound_access_tokens: bool,
     /// Public JWKs for `private_key_jwt`.
     #[serde(default)]
     assertion_keys: Vec<Value>,
@@ -77,6 +88,13 @@ pub(crate) struct ClientBody {
     allowed_origins: Vec<String>,
     access_token_ttl_s: Option<i64>,
     dpop_required: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tls_client_auth_subject_dn: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tls_client_auth_san_dns: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tls_client_auth_san_uri: Option<String>,
+    tls_client_certificate_bound_access_tokens: bool,
     assertion_keys: Vec<Value>,
     signature_keys: Vec<Value>,
     /// Unix seconds.
@@ -88,7 +106,13 @@ pub(crate) struct ClientBody {
 impl From<Client> for ClientBody {
     fn from(client: Client) -> Self {
         let keys = |key_use| client.keys_for(key_use).map(ClientKey::published).collect();
+        let certificate = client.settings.certificate.as_ref();
+        let named = |member| certificate.and_then(|name| name.text_of(member));
         Self {
+            tls_client_auth_subject_dn: named(CertificateMember::SubjectDn),
+            tls_client_auth_san_dns: named(CertificateMember::SanDns),
+            tls_client_auth_san_uri: named(CertificateMember::SanUri),
+            tls_client_certificate_bound_access_tokens: client.settings.certificate_bound,
             assertion_keys: keys(KeyUse::Assertion),
             signature_keys: keys(KeyUse::Signature),
             client_id: client.id,
@@ -132,6 +156,14 @@ impl NewClient {
                 keys.push(key);
             }
         }
+        let certificate = CertificateName::one_of([
+            (CertificateMember::SubjectDn, self.tls_client_auth_subject_dn.as_deref()),
+            (CertificateMember::SanDns, self.tls_client_auth_san_dns.as_deref()),
+            (CertificateMember::SanUri, self.tls_client_auth_san_uri.as_deref()),
+        ]);
+        let certificate = certificate.map_err(|(member, bad)| {
+            unprocessable("value_refused", bad.to_string()).field(format!("/{}", member.as_str()), "bad_name")
+        })?;
         Ok(ClientSettings {
             alias: self.alias,
             auth_method: self.token_endpoint_auth_method,
@@ -142,6 +174,8 @@ impl NewClient {
             access_token_ttl_s: self.access_token_ttl_s,
             legacy_assertion_audience: false,
             dpop_required: self.dpop_required,
+            certificate,
+            certificate_bound: self.tls_client_certificate_bound_access_tokens,
             keys,
         })
     }

@@ -37,14 +37,19 @@ fn discovery(config: &Config) -> String {
     let mut scopes: Vec<&str> =
         known.map(|scope| scope.name).filter(|name| !scopes::NEUTRAL.contains(name)).collect();
     scopes.sort_unstable();
+    let certificates = config.listener.asks_for_certificates();
     // `none` is how a client says that it has no credentials; no grant of this build is for such clients.
     let methods: Vec<&str> = AuthMethod::ALL
         .iter()
-        .filter(|method| **method != AuthMethod::None)
+        .filter(|method| match method {
+            AuthMethod::None => false,
+            AuthMethod::TlsClientAuth => certificates,
+            _ => true,
+        })
         .map(|method| method.as_str())
         .collect();
     let grants: Vec<&str> = GrantType::ALL.iter().map(|grant| grant.as_str()).collect();
-    json!({
+    let mut document = json!({
         "issuer": config.issuer,
         "token_endpoint": at("/oauth2/token"),
         "jwks_uri": at("/oauth2/jwks"),
@@ -57,8 +62,11 @@ fn discovery(config: &Config) -> String {
         "dpop_signing_alg_values_supported": dpop::ALGORITHMS.map(Algorithm::as_str),
         "service_documentation": at("/docs/"),
         "protected_resources": [config.resource_api],
-    })
-    .to_string()
+    });
+    if certificates {
+        document["tls_client_certificate_bound_access_tokens"] = true.into();
+    }
+    document.to_string()
 }
 
 fn document(app: &App) -> Response {

@@ -2,6 +2,7 @@
 
 mod audit_events;
 pub(crate) mod bearer;
+mod certificate;
 pub(crate) mod client_auth;
 mod clients;
 mod directory;

@@ -25,6 +25,7 @@ pub(crate) struct TokenForm {
     /// The service the token is for (RFC 8707), at most one.
     #[serde(default)]
     resource: Vec<String>,
+    /// For `client_secret_post` and `tls_client_auth`, whose certificate lies in the connection (RFC 8705).
     client_id: Option<String>,
     /// For `client_secret_post`.
     client_secret: Option<String>,
@@ -81,7 +82,8 @@ impl IntoResponse for TokenReply {
     }
 }
 
-/// Issues an access token to a client. With a DPoP proof the token is bound to the proof's key (RFC 9449).
+/// Issues an access token to a client. With a DPoP proof the token is bound to the proof's key (RFC 9449); where the
+/// client is registered for it, to the certificate of the connection (RFC 8705).
 #[utoipa::path(
     post,
     path = "/oauth2/token",
@@ -98,7 +100,7 @@ impl IntoResponse for TokenReply {
 )]
 pub(crate) async fn token(
     State(app): State<App>,
-    FromClient { who, dpop, form }: FromClient<TokenForm>,
+    FromClient { who, dpop, certificate, form }: FromClient<TokenForm>,
 ) -> Result<TokenReply, OAuthError> {
     who.note();
     match form.grant_type.as_deref() {
@@ -107,6 +109,7 @@ pub(crate) async fn token(
                 scope: form.scope.as_deref(),
                 resources: &form.resource,
                 dpop_jkt: dpop.as_ref().map(|key| key.jkt.as_str()),
+                certificate: certificate.as_deref(),
             };
             let granted = client_credentials::issue(&app, &who, ask)?;
             Ok(TokenReply {

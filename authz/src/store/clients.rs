@@ -12,6 +12,7 @@ use super::{from_json, known, to_json};
 use crate::domain::{
     Status,
     audience::Policy,
+    certificate::CertificateName,
     client::{Client, ClientKey, ClientSettings, OldSecret},
 };
 
@@ -29,6 +30,9 @@ struct Row {
     access_token_ttl_s: Option<i64>,
     legacy_assertion_audience: bool,
     dpop_required: bool,
+    certificate_member: Option<String>,
+    certificate_name: Option<String>,
+    certificate_bound: bool,
     created_at_s: i64,
     old_secret_mac: Option<String>,
     old_secret_expires_at_s: Option<i64>,
@@ -47,6 +51,9 @@ row!(Row {
     access_token_ttl_s,
     legacy_assertion_audience,
     dpop_required,
+    certificate_member,
+    certificate_name,
+    certificate_bound,
     created_at_s,
     old_secret_mac,
     old_secret_expires_at_s
@@ -55,7 +62,8 @@ row!(Row {
 macro_rules! columns {
     () => {
         "client_id, partner_id, alias, status, auth_method, secret_mac, scope, grant_types, profile,
-        allowed_origins, access_token_ttl_s, legacy_assertion_audience, dpop_required, created_at_s,
+        allowed_origins, access_token_ttl_s, legacy_assertion_audience, dpop_required, certificate_member,
+        certificate_name, certificate_bound, created_at_s,
         (SELECT old.secret_mac FROM client_old_secret old WHERE old.client_id = client.client_id) AS old_secret_mac,
         (SELECT old.expires_at_s FROM client_old_secret old WHERE old.client_id = client.client_id)
             AS old_secret_expires_at_s"
@@ -64,6 +72,7 @@ macro_rules! columns {
 
 impl Row {
     fn client(self, keys: Vec<ClientKey>) -> Result<Client, Fault> {
+        let certificate = self.certificate()?;
         Ok(Client {
             id: self.client_id,
             partner_id: self.partner_id,
@@ -84,17 +93,27 @@ impl Row {
                 access_token_ttl_s: self.access_token_ttl_s,
                 legacy_assertion_audience: self.legacy_assertion_audience,
                 dpop_required: self.dpop_required,
+                certificate,
+                certificate_bound: self.certificate_bound,
                 keys,
             },
         })
+    }
+
+    fn certificate(&self) -> Result<Option<CertificateName>, Fault> {
+        let (Some(member), Some(name)) = (&self.certificate_member, &self.certificate_name) else {
+            return Ok(None);
+        };
+        let name = CertificateName::parse(known(member, "client.certificate_member")?, name);
+        name.map(Some).map_err(|_| Fault::new("column client.certificate_name holds no name"))
     }
 }
 
 const INSERT: &str =
     "INSERT INTO client (client_id, partner_id, alias, status, auth_method, secret_mac, scope,
     grant_types, profile, allowed_origins, access_token_ttl_s, legacy_assertion_audience, created_at_s,
-    dpop_required)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) ON CONFLICT DO NOTHING";
+    dpop_required, certificate_member, certificate_name, certificate_bound)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17) ON CONFLICT DO NOTHING";
 
 /// Inserts the client with its keys; `false` when its id, or its alias within the partner, is taken.
 pub async fn insert_client(tx: &mut Tx, client: &Client) -> Result<bool, Fault> {
@@ -117,6 +136,9 @@ pub async fn insert_client(tx: &mut Tx, client: &Client) -> Result<bool, Fault> 
         .bind(settings.legacy_assertion_audience)
         .bind(client.created_at.0)
         .bind(settings.dpop_required)
+        .bind(settings.certificate.as_ref().map(|name| name.member().as_str()))
+        .bind(settings.certificate.as_ref().map(CertificateName::to_string))
+        .bind(settings.certificate_bound)
         .execute(conn)
         .await
         .map(|done| done.rows_affected() == 1))
@@ -129,7 +151,7 @@ pub async fn insert_client(tx: &mut Tx, client: &Client) -> Result<bool, Fault> 
 
 const UPDATE: &str = "UPDATE client SET status = $2, auth_method = $3, secret_mac = $4, scope = $5,
     grant_types = $6, profile = $7, allowed_origins = $8, access_token_ttl_s = $9, legacy_assertion_audience = $10,
-    dpop_required = $11 WHERE client_id = $1";
+    dpop_required = $11, certificate_member = $12, certificate_name = $13, certificate_bound = $14 WHERE client_id = $1";
 
 /// Overwrites everything but id, partner and alias, keys included.
 pub async fn update_client(tx: &mut Tx, client: &Client) -> Result<(), Fault> {
@@ -149,6 +171,9 @@ pub async fn update_client(tx: &mut Tx, client: &Client) -> Result<(), Fault> {
         .bind(settings.access_token_ttl_s)
         .bind(settings.legacy_assertion_audience)
         .bind(settings.dpop_required)
+        .bind(settings.certificate.as_ref().map(|name| name.member().as_str()))
+        .bind(settings.certificate.as_ref().map(CertificateName::to_string))
+        .bind(settings.certificate_bound)
         .execute(conn)
         .await
         .map(drop))

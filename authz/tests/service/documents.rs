@@ -27,6 +27,7 @@ async fn both_discovery_paths_answer_the_same_true_document() {
         document["token_endpoint_auth_methods_supported"],
         json!(["client_secret_basic", "client_secret_post", "private_key_jwt"])
     );
+    assert_eq!(document.get("tls_client_certificate_bound_access_tokens"), None, "no listener asks for one");
     let scopes = document["scopes_supported"].as_array().unwrap();
     assert!(scopes.contains(&json!("fiat_ins:execute")) && scopes.contains(&json!("directory:read")));
     assert!(!scopes.contains(&json!("openid")), "no grant of this build gives an ID token");

@@ -5,6 +5,8 @@
 mod apply;
 mod assertions;
 mod audit;
+mod authority;
+mod certificates;
 mod directory;
 mod documents;
 mod dpop;

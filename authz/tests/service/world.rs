@@ -101,7 +101,7 @@ impl World {
         database: &TestDatabase,
         seed: u64,
         issuer: Option<&str>,
-        tune: fn(&mut Config),
+        tune: impl FnOnce(&mut Config),
     ) -> Self {
         drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
         let (public, ops) = (bind().await, bind().await);

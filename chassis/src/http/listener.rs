@@ -22,6 +22,11 @@ pub struct ListenerConfig {
 }
 
 impl ListenerConfig {
+    /// Whether clients are asked for a certificate (RFC 8705).
+    pub fn asks_for_certificates(&self) -> bool {
+        self.tls.as_ref().is_some_and(|files| files.client_authorities_file.is_some())
+    }
+
     /// The listener's options.
     ///
     /// # Errors

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use keys::UnixSeconds;
 use keys::digest::sha256;
 use rustls::RootCertStore;
 use rustls::crypto::CryptoProvider;
@@ -148,11 +149,15 @@ impl Tls {
 impl Loaded {
     fn judge(&self, chain: &[CertificateDer<'_>]) -> Result<Option<ClientCertificate>, BadCertificate> {
         let Some((own, intermediates)) = chain.split_first() else { return Ok(None) };
-        let clients = self.clients.as_ref();
-        let trusted = clients.is_some_and(|authorities| {
-            authorities.verify_client_cert(own, intermediates, UnixTime::now()).is_ok()
-        });
-        ClientCertificate::parse(own, trusted).map(Some)
+        let now = UnixSeconds(i64::try_from(UnixTime::now().as_secs()).unwrap_or(i64::MAX));
+        let trusted_at = |moment: UnixSeconds| {
+            let moment = Duration::from_secs(u64::try_from(moment.0).unwrap_or_default());
+            let moment = UnixTime::since_unix_epoch(moment);
+            self.clients
+                .as_ref()
+                .is_some_and(|authorities| authorities.verify_client_cert(own, intermediates, moment).is_ok())
+        };
+        ClientCertificate::parse(own, now, trusted_at).map(Some)
     }
 }
 

@@ -296,7 +296,7 @@ fn place(kid: &str) -> Aad<'_> {
 /// # Errors
 /// When the database fails, or a stored state or algorithm is none.
 pub async fn list_ring(db: &Db) -> Result<Vec<RingKey>, Fault> {
-    let rows = db.read(|tx| Box::pin(list_keys(tx))).await?;
+    let rows = db.read(|tx| Box::pin(list_keys(tx, SIGNING))).await?;
     rows.iter().map(KeyRow::as_ring_key).collect()
 }
 

@@ -4,16 +4,21 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use keys::seal::MasterKeys;
+use serde_json::json;
 use url::Url;
 
 use super::OutboxOptions;
 use super::deliveries::{Claimed, Finish, QueueId, finish_attempt};
-use super::endpoints::{STANDARD, Target, find_target};
+use super::endpoints::{STANDARD, note_failing, note_sound};
 use super::envelope::{Envelope, Written};
-use super::events::{StoredEvent, find_event};
+use super::events::{NewEvent, StoredEvent, find_event, insert_events};
 use super::signature::signatures;
+use super::target::{Target, find_target};
 use crate::fetch::{FetchError, FetchReply, FetchRequest, Fetcher};
 use crate::{Db, Fault, Platform};
+
+/// Tells that deliveries to an endpoint are given up. Once, until it has taken one again.
+const ENDPOINT_PARKED: &str = "webhook_endpoint.parked";
 
 /// The longest failure text that is stored, characters.
 const FAILURE_CHARS_MAX: usize = 200;
@@ -45,7 +50,7 @@ impl Sender {
     /// # Errors
     /// When the database fails; the delivery is then sent again once its lease has run out.
     pub(super) async fn attempt(&self, queue: QueueId, claimed: Claimed) -> Result<bool, Fault> {
-        let answer = self.send(&queue, &claimed).await?;
+        let (answer, was_failing) = self.send(&queue, &claimed).await?;
         let finish = self.judge(queue, claimed, &answer);
         metrics::counter!("webhook_attempts_total", "state" => finish.state).increment(1);
         if finish.state != "delivered" {
@@ -58,21 +63,61 @@ impl Sender {
                 "webhook not delivered"
             );
         }
-        self.db
-            .write(move |tx| {
-                let finish = finish.clone();
-                Box::pin(async move { finish_attempt(tx, &finish).await })
-            })
-            .await?;
+        self.record(finish, was_failing).await?;
         Ok(!matches!(answer, Answer::Failed { .. }))
     }
 
-    async fn send(&self, queue: &QueueId, claimed: &Claimed) -> Result<Answer, Fault> {
+    /// Records the end of the attempt, and what it says of the endpoint: of the first delivery that is given up the
+    /// partner is told by an event, which it finds in its list and at its other endpoints.
+    async fn record(&self, finish: Finish, was_failing: bool) -> Result<(), Fault> {
+        let notice = (finish.state == "parked").then(|| self.notice(&finish));
+        let endpoint_id = finish.queue.endpoint_id.clone();
+        let told = self.db.write(move |tx| {
+            let (finish, notice) = (finish.clone(), notice.clone());
+            Box::pin(async move {
+                let QueueId { partner_id, endpoint_id } = &finish.queue;
+                if !finish_attempt(tx, &finish).await? {
+                    return Ok(false);
+                }
+                if finish.state == "delivered" && was_failing {
+                    note_sound(tx, partner_id, endpoint_id).await?;
+                }
+                let Some(notice) = notice else { return Ok(false) };
+                let first = note_failing(tx, partner_id, endpoint_id, finish.at).await?;
+                if first {
+                    insert_events(tx, &[notice]).await?;
+                }
+                Ok(first)
+            })
+        });
+        if told.await? {
+            tracing::warn!(endpoint_id, "webhooks to an endpoint are given up until somebody asks for them");
+        }
+        Ok(())
+    }
+
+    fn notice(&self, finish: &Finish) -> NewEvent {
+        NewEvent {
+            event_id: self.platform.new_id("evt"),
+            partner_id: finish.queue.partner_id.clone(),
+            kind: ENDPOINT_PARKED,
+            occurred_at: finish.at,
+            data: json!({
+                "webhook_endpoint_id": finish.queue.endpoint_id,
+                "event_id": finish.event_id,
+                "response_code": finish.response_code,
+            }),
+        }
+    }
+
+    /// Sends it. Beside the answer: whether the endpoint was known to be failing.
+    async fn send(&self, queue: &QueueId, claimed: &Claimed) -> Result<(Answer, bool), Fault> {
         let Some((event, target)) = self.load(queue, &claimed.event_id).await? else {
-            return Ok(Answer::Unwanted);
+            return Ok((Answer::Unwanted, false));
         };
+        let was_failing = target.is_failing();
         let Ok(url) = Url::parse(&target.url) else {
-            return Ok(Answer::failed("the address is not a URL"));
+            return Ok((Answer::failed("the address is not a URL"), was_failing));
         };
         let written = if target.format == STANDARD {
             Written::Body { content_type: "application/json", text: event.body() }
@@ -81,8 +126,8 @@ impl Sender {
         };
         let (content_type, body) = match written {
             Written::Body { content_type, text } => (content_type, text),
-            Written::Nothing => return Ok(Answer::Unwanted),
-            Written::NotNow(why) => return Ok(Answer::failed(why)),
+            Written::Nothing => return Ok((Answer::Unwanted, was_failing)),
+            Written::NotNow(why) => return Ok((Answer::failed(why), was_failing)),
         };
         let headers = self.headers(&event, &target, (content_type, &body))?;
         let request = FetchRequest {
@@ -92,10 +137,11 @@ impl Sender {
             body: body.into(),
             deadline: Some(self.options.attempt_deadline),
         };
-        Ok(match self.fetcher.fetch(request).await {
+        let answer = match self.fetcher.fetch(request).await {
             Ok(reply) => Answer::of(&reply),
             Err(error) => Answer::none(&error),
-        })
+        };
+        Ok((answer, was_failing))
     }
 
     /// The event and where it goes, or `None` when it is no longer to be sent.

@@ -15,6 +15,8 @@ pub struct Delivery {
     pub event_id: String,
     /// Where to.
     pub endpoint_id: String,
+    /// The event's place among the partner's events.
+    pub seq: i64,
     /// `pending`, `delivering`, `delivered`, `retrying`, `parked` or `skipped`.
     pub state: String,
     /// Attempts begun since it was last queued.
@@ -32,6 +34,7 @@ pub struct Delivery {
 struct DeliveryRow {
     event_id: String,
     endpoint_id: String,
+    seq: i64,
     state: String,
     attempt: i64,
     next_attempt_at_s: Option<i64>,
@@ -43,6 +46,7 @@ struct DeliveryRow {
 row!(DeliveryRow {
     event_id,
     endpoint_id,
+    seq,
     state,
     attempt,
     next_attempt_at_s,
@@ -56,6 +60,7 @@ impl From<DeliveryRow> for Delivery {
         Self {
             event_id: row.event_id,
             endpoint_id: row.endpoint_id,
+            seq: row.seq,
             state: row.state,
             attempt: row.attempt,
             next_attempt_at: row.next_attempt_at_s.map(UnixSeconds),
@@ -66,9 +71,17 @@ impl From<DeliveryRow> for Delivery {
     }
 }
 
-const LIST: &str =
-    "SELECT event_id, endpoint_id, state, attempt, next_attempt_at_s, response_code, failure, attempted_at_s
-    FROM webhook_delivery WHERE partner_id = $1 AND event_id = $2 ORDER BY endpoint_id";
+macro_rules! columns {
+    () => {
+        "event_id, endpoint_id, seq, state, attempt, next_attempt_at_s, response_code, failure, attempted_at_s"
+    };
+}
+
+const LIST: &str = concat!(
+    "SELECT ",
+    columns!(),
+    " FROM webhook_delivery WHERE partner_id = $1 AND event_id = $2 ORDER BY endpoint_id"
+);
 
 /// The deliveries of one event of the partner.
 pub async fn list_deliveries(tx: &mut Tx, partner_id: &str, event_id: &str) -> Result<Vec<Delivery>, Fault> {
@@ -78,6 +91,47 @@ pub async fn list_deliveries(tx: &mut Tx, partner_id: &str, event_id: &str) -> R
         .fetch_all(conn)
         .await)
     .map_err(while_doing("list webhook deliveries"))?;
+    Ok(rows.into_iter().map(Delivery::from).collect())
+}
+
+/// What is wanted of the deliveries of one endpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeliveryPage {
+    /// Only deliveries in this state; `None`: in any.
+    pub state: Option<&'static str>,
+    /// Only events after this one.
+    pub after_seq: i64,
+    /// At most so many.
+    pub limit: i64,
+}
+
+/// Every state of a delivery.
+pub const DELIVERY_STATES: [&str; 6] =
+    ["pending", "delivering", "delivered", "retrying", "parked", "skipped"];
+
+const LIST_OF_ENDPOINT: &str = concat!(
+    "SELECT ",
+    columns!(),
+    " FROM webhook_delivery WHERE partner_id = $1 AND endpoint_id = $2 AND seq > $3 AND ($4 = '' OR state = $4)
+    ORDER BY seq LIMIT $5"
+);
+
+/// The deliveries to one endpoint of the partner, in the order of the events.
+pub async fn list_endpoint_deliveries(
+    tx: &mut Tx,
+    partner_id: &str,
+    endpoint_id: &str,
+    page: &DeliveryPage,
+) -> Result<Vec<Delivery>, Fault> {
+    let rows: Vec<DeliveryRow> = on!(tx, conn => sqlx::query_as(LIST_OF_ENDPOINT)
+        .bind(partner_id)
+        .bind(endpoint_id)
+        .bind(page.after_seq)
+        .bind(page.state.unwrap_or_default())
+        .bind(page.limit)
+        .fetch_all(conn)
+        .await)
+    .map_err(while_doing("list the deliveries of a webhook endpoint"))?;
     Ok(rows.into_iter().map(Delivery::from).collect())
 }
 

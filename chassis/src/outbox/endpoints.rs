@@ -3,7 +3,7 @@
 use keys::UnixSeconds;
 use keys::seal::MasterKeys;
 
-use super::signature::{EndpointSecret, open_seed, seal_seed};
+use super::signature::{EndpointSecret, seal_seed};
 use crate::db::{Tx, while_doing};
 use crate::{Entropy, Fault, Platform, entropy, new_id, on, row};
 
@@ -39,6 +39,8 @@ pub struct Endpoint {
     pub enabled: bool,
     /// When it was registered.
     pub created_at: UnixSeconds,
+    /// Since when deliveries to it have been given up without one being taken.
+    pub failing_since: Option<UnixSeconds>,
 }
 
 impl Endpoint {
@@ -91,6 +93,7 @@ impl NewEndpoint {
             recipient: String::new(),
             enabled: true,
             created_at: platform.clock.now(),
+            failing_since: None,
         };
         Ok(Self { endpoint, secret_sealed: key.sealed })
     }
@@ -143,6 +146,7 @@ struct EndpointRow {
     recipient: String,
     status: String,
     created_at_s: i64,
+    failing_since_s: Option<i64>,
 }
 
 row!(EndpointRow {
@@ -154,7 +158,8 @@ row!(EndpointRow {
     format,
     recipient,
     status,
-    created_at_s
+    created_at_s,
+    failing_since_s
 });
 
 impl TryFrom<EndpointRow> for Endpoint {
@@ -171,6 +176,7 @@ impl TryFrom<EndpointRow> for Endpoint {
             recipient: row.recipient,
             enabled: row.status == "enabled",
             created_at: UnixSeconds(row.created_at_s),
+            failing_since: row.failing_since_s.map(UnixSeconds),
         })
     }
 }
@@ -206,8 +212,8 @@ pub async fn insert_endpoint(tx: &mut Tx, new: &NewEndpoint) -> Result<(), Fault
 }
 
 const FIND: &str =
-    "SELECT endpoint_id, partner_id, url, event_kinds, public_key, format, recipient, status, created_at_s
-    FROM webhook_endpoint WHERE partner_id = $1 AND endpoint_id = $2";
+    "SELECT endpoint_id, partner_id, url, event_kinds, public_key, format, recipient, status, created_at_s,
+        failing_since_s FROM webhook_endpoint WHERE partner_id = $1 AND endpoint_id = $2";
 
 /// The partner's endpoint, or `None` when it is unknown or another partner's.
 pub async fn find_endpoint(
@@ -225,8 +231,8 @@ pub async fn find_endpoint(
 }
 
 const LIST: &str =
-    "SELECT endpoint_id, partner_id, url, event_kinds, public_key, format, recipient, status, created_at_s
-    FROM webhook_endpoint WHERE partner_id = $1 ORDER BY endpoint_id";
+    "SELECT endpoint_id, partner_id, url, event_kinds, public_key, format, recipient, status, created_at_s,
+        failing_since_s FROM webhook_endpoint WHERE partner_id = $1 ORDER BY endpoint_id";
 
 /// All endpoints of a partner, enabled or not, in the order of registration.
 pub async fn list_endpoints(tx: &mut Tx, partner_id: &str) -> Result<Vec<Endpoint>, Fault> {
@@ -235,7 +241,8 @@ pub async fn list_endpoints(tx: &mut Tx, partner_id: &str) -> Result<Vec<Endpoin
     rows.into_iter().map(Endpoint::try_from).collect()
 }
 
-const SET_STATUS: &str = "UPDATE webhook_endpoint SET status = $3 WHERE partner_id = $1 AND endpoint_id = $2";
+const SET_STATUS: &str = "UPDATE webhook_endpoint SET status = $3, failing_since_s = NULL
+    WHERE partner_id = $1 AND endpoint_id = $2";
 
 const SKIP_WAITING: &str = "UPDATE webhook_delivery SET state = 'skipped', next_attempt_at_s = NULL
     WHERE partner_id = $1 AND endpoint_id = $2 AND next_attempt_at_s IS NOT NULL
@@ -256,6 +263,36 @@ pub async fn disable_endpoint(tx: &mut Tx, partner_id: &str, endpoint_id: &str) 
 /// the list of events. `false` when the partner has no such endpoint.
 pub async fn enable_endpoint(tx: &mut Tx, partner_id: &str, endpoint_id: &str) -> Result<bool, Fault> {
     set_status(tx, (partner_id, endpoint_id), "enabled").await
+}
+
+const SET_FAILING: &str = "UPDATE webhook_endpoint SET failing_since_s = $3
+    WHERE partner_id = $1 AND endpoint_id = $2 AND failing_since_s IS NULL";
+
+/// Notes that deliveries to an endpoint are being given up. `true` for the first who notes it: the one to tell of it.
+pub(super) async fn note_failing(
+    tx: &mut Tx,
+    partner_id: &str,
+    endpoint_id: &str,
+    now: UnixSeconds,
+) -> Result<bool, Fault> {
+    let changed = on!(tx, conn => sqlx::query(SET_FAILING)
+        .bind(partner_id)
+        .bind(endpoint_id)
+        .bind(now.0)
+        .execute(conn)
+        .await
+        .map(|done| done.rows_affected()))
+    .map_err(while_doing("note a failing webhook endpoint"))?;
+    Ok(changed == 1)
+}
+
+const SET_SOUND: &str =
+    "UPDATE webhook_endpoint SET failing_since_s = NULL WHERE partner_id = $1 AND endpoint_id = $2";
+
+/// Notes that an endpoint takes deliveries again.
+pub(super) async fn note_sound(tx: &mut Tx, partner_id: &str, endpoint_id: &str) -> Result<(), Fault> {
+    on!(tx, conn => sqlx::query(SET_SOUND).bind(partner_id).bind(endpoint_id).execute(conn).await.map(drop))
+        .map_err(while_doing("note a sound webhook endpoint"))
 }
 
 async fn set_status(tx: &mut Tx, owner: (&str, &str), status: &'static str) -> Result<bool, Fault> {
@@ -288,65 +325,6 @@ pub async fn rotate_secret(tx: &mut Tx, new: &NewSecret, previous_until: UnixSec
         .map(|done| done.rows_affected()))
     .map_err(while_doing("rotate the secret of a webhook endpoint"))?;
     Ok(changed == 1)
-}
-
-/// What sending needs of an endpoint.
-pub(super) struct Target {
-    partner_id: String,
-    endpoint_id: String,
-    pub(super) url: String,
-    pub(super) status: String,
-    pub(super) format: String,
-    pub(super) recipient: String,
-    secret_sealed: String,
-    previous_sealed: Option<String>,
-    previous_until_s: Option<i64>,
-}
-
-row!(Target {
-    partner_id,
-    endpoint_id,
-    url,
-    status,
-    format,
-    recipient,
-    secret_sealed,
-    previous_sealed,
-    previous_until_s
-});
-
-impl Target {
-    /// The keys that sign at a moment: the current one, then the one before it while a rotation lasts.
-    pub(super) fn secrets(
-        &self,
-        master: &MasterKeys,
-        now: UnixSeconds,
-    ) -> Result<Vec<EndpointSecret>, Fault> {
-        let live = self.previous_until_s.is_some_and(|until_s| now.0 < until_s);
-        let previous = self.previous_sealed.as_deref().filter(|_| live);
-        std::iter::once(self.secret_sealed.as_str())
-            .chain(previous)
-            .map(|sealed| open_seed(master, (&self.partner_id, &self.endpoint_id), sealed))
-            .collect()
-    }
-}
-
-const FIND_TARGET: &str = "SELECT partner_id, endpoint_id, url, status, format, recipient, secret_sealed,
-        previous_sealed, previous_until_s
-    FROM webhook_endpoint WHERE partner_id = $1 AND endpoint_id = $2";
-
-/// Where and with what to send, or `None` when the endpoint is gone.
-pub(super) async fn find_target(
-    tx: &mut Tx,
-    partner_id: &str,
-    endpoint_id: &str,
-) -> Result<Option<Target>, Fault> {
-    on!(tx, conn => sqlx::query_as(FIND_TARGET)
-        .bind(partner_id)
-        .bind(endpoint_id)
-        .fetch_optional(conn)
-        .await)
-    .map_err(while_doing("find the target of a webhook"))
 }
 
 #[cfg(test)]

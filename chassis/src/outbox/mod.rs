@@ -7,6 +7,7 @@
 //! | `numberer` | gives sequence numbers and queues deliveries; one node at a time |
 //! | `endpoints` | where a partner wants its events, and the keys that sign them |
 //! | `deliveries` | the queue: claim, finish, redeliver |
+//! | `replay` | what one endpoint missed, queued again |
 //! | `dispatcher`, `attempt` | sends what is due; a queue per endpoint |
 //! | `body`, `signature`, `schedule` | what is sent, how it is signed, when it is tried again |
 //! | `envelope` | other ways to write a delivery, for endpoints that ask for one |
@@ -20,9 +21,11 @@ mod endpoints;
 mod envelope;
 mod events;
 mod numberer;
+mod replay;
 mod schedule;
 mod signature;
 mod stats;
+mod target;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,7 +45,9 @@ use dispatcher::Dispatcher;
 use numberer::{Numbered, Pass};
 
 pub use body::rfc3339;
-pub use deliveries::{Delivery, list_deliveries, redeliver};
+pub use deliveries::{
+    DELIVERY_STATES, Delivery, DeliveryPage, list_deliveries, list_endpoint_deliveries, redeliver,
+};
 pub use endpoints::{
     Endpoint, NewEndpoint, NewSecret, STANDARD, disable_endpoint, enable_endpoint, find_endpoint,
     insert_endpoint, list_endpoints, rotate_secret,
@@ -52,6 +57,7 @@ pub use events::{
     EVENT_LIFE_S, EVENT_SCHEMA_VERSION, NewEvent, StoredEvent, find_event, insert_events, insert_events_by,
     list_events,
 };
+pub use replay::{REPLAY_MAX, Replay, Replayed, replay};
 pub use schedule::Schedule;
 pub use signature::{EndpointSecret, signatures};
 pub use stats::OutboxStats;

@@ -6,5 +6,7 @@ mod endpoints;
 mod formats;
 mod numbering;
 mod receiver;
+mod replay;
 mod several_nodes;
+mod trouble;
 mod world;

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use chassis::fetch::{FetchPolicy, Fetcher};
 use chassis::outbox::{
-    Delivery, Endpoint, NewEndpoint, NewEvent, Outbox, OutboxOptions, Schedule, insert_endpoint,
-    insert_events, list_deliveries,
+    Delivery, DeliveryPage, Endpoint, NewEndpoint, NewEvent, Outbox, OutboxOptions, Schedule, StoredEvent,
+    insert_endpoint, insert_events, list_deliveries, list_endpoint_deliveries, list_events,
 };
 use chassis::shutdown::Shutdown;
 use chassis::testing::TestDatabase;
@@ -70,15 +70,20 @@ impl World {
     }
 
     pub(crate) fn outbox(&self, policy: FetchPolicy, schedule: Vec<i64>) -> Outbox {
+        self.outbox_with(policy, |options| options.schedule = Schedule::new(schedule))
+    }
+
+    /// An outbox with the schedule of production and quick polls, unless changed.
+    pub(crate) fn outbox_with(&self, policy: FetchPolicy, change: impl FnOnce(&mut OutboxOptions)) -> Outbox {
         let fetcher = Fetcher::new(policy);
-        let options = OutboxOptions {
-            schedule: Schedule::new(schedule),
+        let mut options = OutboxOptions {
             number_poll: Duration::from_millis(20),
             lease_poll: Duration::from_millis(20),
             dispatch_poll: Duration::from_millis(20),
             drain: Duration::from_secs(2),
             ..OutboxOptions::default()
         };
+        change(&mut options);
         Outbox::new(self.db.clone(), self.platform.clone(), Arc::clone(&self.master), fetcher)
             .with_options(options)
     }
@@ -121,6 +126,26 @@ impl World {
             })
             .await
             .unwrap();
+    }
+
+    /// The partner's events, in order.
+    pub(crate) async fn events(&self) -> Vec<StoredEvent> {
+        let listed = self.db.read(|tx| Box::pin(async move { list_events(tx, PARTNER, 0, 1_000).await }));
+        listed.await.unwrap()
+    }
+
+    /// The deliveries to one endpoint, in the order of the events.
+    pub(crate) async fn deliveries_to(
+        &self,
+        endpoint: &Endpoint,
+        state: Option<&'static str>,
+    ) -> Vec<Delivery> {
+        let endpoint_id = endpoint.endpoint_id.clone();
+        let page = DeliveryPage { state, after_seq: 0, limit: 10_000 };
+        let listed = self.db.read(move |tx| {
+            Box::pin(async move { list_endpoint_deliveries(tx, PARTNER, &endpoint_id, &page).await })
+        });
+        listed.await.unwrap()
     }
 
     /// Commits one `fiat_in.completed` of the partner and answers its id.

@@ -191,3 +191,26 @@ async fn standing_counts_at_once() {
     world.directory.clients.lock().unwrap().clear();
     assert_eq!(world.get(THING, &token).await.status, 401, "a disabled client");
 }
+
+#[tokio::test]
+async fn i8_a_token_bound_to_a_certificate_counts_on_a_connection_of_that_certificate_only() {
+    const OWN: &str = "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I";
+    let world = World::start().await;
+    let token = world.forge("at+jwt", |claims| drop(claims.insert("cnf".into(), json!({"x5t#S256": OWN}))));
+    let authorization = format!("Bearer {token}");
+    let other = OWN.replace('0', "1");
+    for (certificate, status) in [(Some(OWN), 200), (Some(other.as_str()), 401), (None, 401)] {
+        let mut headers = vec![("authorization", authorization.as_str())];
+        headers.extend(certificate.map(|it| ("x-test-certificate", it)));
+        let reply = world.send("GET", THING, &headers, "").await;
+        assert_eq!(reply.status, status, "{certificate:?}");
+        if status == 401 {
+            assert_eq!(reply.code(), "invalid_token");
+            assert!(reply.body["detail"].as_str().unwrap().contains("connect with that certificate"));
+        }
+    }
+    let unbound = world.sign(TokenKind::Client);
+    let headers = [("authorization", format!("Bearer {unbound}")), ("x-test-certificate", other)];
+    let headers = headers.each_ref().map(|(name, value)| (*name, value.as_str()));
+    assert_eq!(world.send("GET", THING, &headers, "").await.status, 200, "an unbound token needs none");
+}

@@ -205,6 +205,7 @@ fn facts(parts: &Parts) -> Option<Facts> {
         path: parts.uri.path().into(),
         query: parts.uri.query().map(Into::into),
         body,
+        certificate: parts.headers.get("x-test-certificate").and_then(|it| it.to_str().ok()).map(Into::into),
     })
 }
 

@@ -7,7 +7,7 @@ use axum::Json;
 use axum::response::{IntoResponse, Response};
 use chassis::db::Db;
 use chassis::fetch::{FetchRequest, Fetcher};
-use chassis::http::{ErrorId, Problem, RawBody, RefusalCode, TargetUri};
+use chassis::http::{ClientCertificate, ErrorId, Problem, RawBody, RefusalCode, TargetUri};
 use chassis::replay::remember_once;
 use futures_util::future::BoxFuture;
 use guard::jwks::{KeySource, KeysUnavailable};
@@ -23,12 +23,14 @@ use url::Url;
 /// How long one fetch of the key set may take.
 const JWKS_DEADLINE: Duration = Duration::from_secs(3);
 
-/// Target URI and body of a request that passed the gate.
+/// Target URI, body and client certificate of a request that passed the gate.
 pub(crate) fn facts(parts: &Parts) -> Option<Facts> {
     let target = TargetUri::of(&parts.extensions)?;
     let RawBody(body) = RawBody::of(&parts.extensions)?;
     let (scheme, authority) = (target.origin.scheme().to_owned(), target.origin.authority().to_owned());
-    Some(Facts { scheme, authority, path: target.path, query: target.query, body })
+    let certificate = parts.extensions.get::<ClientCertificate>();
+    let certificate = certificate.map(|certificate| certificate.thumbprint().to_owned());
+    Some(Facts { scheme, authority, path: target.path, query: target.query, body, certificate })
 }
 
 /// A refusal of the guard as problem details, or in its dialect's shape.

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::webhooks::delivery_view;
 use crate::app::App;
 use crate::auth::{Attempt, reply};
 use crate::domain::cursor;
@@ -130,18 +131,7 @@ async fn deliveries(
         })
         .await?;
     let rows = found.ok_or_else(|| Refusal::not_found("event"))?;
-    let data: Vec<Value> = rows
-        .iter()
-        .map(|delivery| {
-            json!({
-                "endpoint_id": delivery.endpoint_id,
-                "state": delivery.state,
-                "attempt": delivery.attempt,
-                "next_attempt_at": delivery.next_attempt_at.map(|moment| moment.0),
-                "response_code": delivery.response_code,
-            })
-        })
-        .collect();
+    let data: Vec<Value> = rows.iter().map(delivery_view).collect();
     Ok(Json(json!({ "data": data })))
 }
 

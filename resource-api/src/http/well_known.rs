@@ -45,6 +45,7 @@ pub(crate) fn render_metadata(config: &Config) -> Bytes {
         authorization_server: config.issuer.as_str(),
         scopes: scopes::RESOURCE_API.iter().map(|scope| scope.name).collect(),
         signing_algorithms: vec!["ES256", "EdDSA"],
+        certificates: config.listener.asks_for_certificates(),
     };
     Bytes::from(document.render())
 }

@@ -1,10 +1,11 @@
 //! Webhook endpoints, where a partner wants its events, and sending one again.
 
+use chassis::Fault;
 use chassis::audit::{NewAudit, insert_audit};
 use chassis::claim::StoredAnswer;
 use chassis::outbox::{
-    Endpoint, EndpointRefused, NewEndpoint, STANDARD, disable_endpoint, insert_endpoint, list_endpoints,
-    redeliver,
+    Endpoint, EndpointRefused, NewEndpoint, Replay, STANDARD, disable_endpoint, enable_endpoint,
+    find_endpoint, insert_endpoint, list_endpoints, redeliver, replay, rotate_secret,
 };
 use serde_json::{Value, json};
 
@@ -16,8 +17,20 @@ use crate::domain::refusal::Refusal;
 use crate::domain::webhook_format::{PTI, PTI_FAMILIES};
 
 /// The families of events this service publishes.
-pub const EVENT_FAMILIES: [&str; 8] =
-    ["charge", "customer", "entity", "fiat_in", "kyc", "monitoring", "transfer", "user_token"];
+pub const EVENT_FAMILIES: [&str; 9] = [
+    "charge",
+    "customer",
+    "entity",
+    "fiat_in",
+    "kyc",
+    "monitoring",
+    "transfer",
+    "user_token",
+    "webhook_endpoint",
+];
+
+/// How long the key before a rotation signs too, seconds.
+const ROTATION_S: i64 = 86_400;
 
 /// Most kinds an endpoint may list.
 const KINDS_MAX: usize = 50;
@@ -186,6 +199,120 @@ pub async fn send_event_again(
     Ok(answer)
 }
 
+/// Sends an endpoint again what it missed, and answers 202 with how many deliveries that is.
+///
+/// # Errors
+/// 404 for an endpoint or event that is not the partner's; 409 `endpoint_disabled`.
+pub async fn send_endpoint_again(
+    app: &App,
+    attempt: Attempt,
+    endpoint_id: String,
+    what: Replay,
+) -> Result<StoredAnswer, Failure> {
+    let (partner_id, now, id) = (attempt.caller().partner_id.clone(), attempt.now(), endpoint_id.clone());
+    let action = "webhook_endpoint.redelivered";
+    let audit = NewAudit::change(&app.platform, attempt.actor(), &partner_id, action, &id);
+    let answer = once(app, attempt, id, Bound::default(), move |tx| {
+        let (partner_id, endpoint_id, what, audit) =
+            (partner_id.clone(), endpoint_id.clone(), what.clone(), audit.clone());
+        Box::pin(async move {
+            let Some(endpoint) = find_endpoint(tx, &partner_id, &endpoint_id).await? else {
+                return Ok(Err(Refusal::not_found("webhook endpoint")));
+            };
+            if !endpoint.enabled {
+                let detail = "enable the endpoint first: POST /v1/webhook-endpoints/{id}/enable";
+                return Ok(Err(Refusal::conflict("endpoint_disabled", detail)));
+            }
+            let Some(done) = replay(tx, &endpoint, &what, now).await? else {
+                return Ok(Err(Refusal::not_found("event")));
+            };
+            insert_audit(tx, &[audit.with(json!({ "deliveries": done.deliveries }))]).await?;
+            let body = json!({
+                "endpoint_id": endpoint_id,
+                "deliveries": done.deliveries,
+                "has_more": done.has_more,
+                "next_after_seq": done.last_seq,
+            });
+            Ok(Ok(StoredAnswer { status: 202, body: body.to_string() }))
+        })
+    })
+    .await?;
+    app.outbox.wake_dispatcher();
+    Ok(answer)
+}
+
+/// Enables an endpoint and answers 200 with it. It gets the events that are numbered from now on; what it missed is
+/// asked for.
+///
+/// # Errors
+/// 404 for an endpoint that is not the partner's.
+pub async fn enable(app: &App, attempt: Attempt, endpoint_id: String) -> Result<StoredAnswer, Failure> {
+    let (partner_id, id) = (attempt.caller().partner_id.clone(), endpoint_id.clone());
+    let action = "webhook_endpoint.enabled";
+    let audit = NewAudit::change(&app.platform, attempt.actor(), &partner_id, action, &id);
+    once(app, attempt, id, Bound::default(), move |tx| {
+        let (partner_id, endpoint_id, audit) = (partner_id.clone(), endpoint_id.clone(), audit.clone());
+        Box::pin(async move {
+            enable_endpoint(tx, &partner_id, &endpoint_id).await?;
+            let Some(endpoint) = find_endpoint(tx, &partner_id, &endpoint_id).await? else {
+                return Ok(Err(Refusal::not_found("webhook endpoint")));
+            };
+            insert_audit(tx, &[audit]).await?;
+            Ok(Ok(StoredAnswer { status: 200, body: view(&endpoint).to_string() }))
+        })
+    })
+    .await
+}
+
+/// Gives an endpoint a new key and answers 200 with it. For a day the key before it signs too.
+///
+/// # Errors
+/// 404 for an endpoint that is not the partner's.
+pub async fn rotate(app: &App, attempt: Attempt, endpoint_id: String) -> Result<StoredAnswer, Failure> {
+    let (partner_id, id) = (attempt.caller().partner_id.clone(), endpoint_id.clone());
+    let secret = app.outbox.prepare_secret(&partner_id, &endpoint_id)?;
+    let until = attempt.now().plus(ROTATION_S);
+    let action = "webhook_endpoint.secret_rotated";
+    let audit = NewAudit::change(&app.platform, attempt.actor(), &partner_id, action, &id);
+    once(app, attempt, id, Bound::default(), move |tx| {
+        let (partner_id, endpoint_id, secret, audit) =
+            (partner_id.clone(), endpoint_id.clone(), secret.clone(), audit.clone());
+        Box::pin(async move {
+            rotate_secret(tx, &secret, until).await?;
+            let Some(endpoint) = find_endpoint(tx, &partner_id, &endpoint_id).await? else {
+                return Ok(Err(Refusal::not_found("webhook endpoint")));
+            };
+            insert_audit(tx, &[audit]).await?;
+            let mut body = view(&endpoint);
+            body["previous_key_until"] = until.0.into();
+            Ok(Ok(StoredAnswer { status: 200, body: body.to_string() }))
+        })
+    })
+    .await
+}
+
+/// Stops deliveries to an endpoint; `false` when it is not the partner's.
+///
+/// # Errors
+/// When the store fails.
+pub async fn disable(app: &App, caller: &Caller, endpoint_id: String) -> Result<bool, Fault> {
+    let partner_id = caller.partner_id.clone();
+    let action = "webhook_endpoint.disabled";
+    let audit = NewAudit::change(&app.platform, actor(caller), &partner_id, action, &endpoint_id);
+    app.db
+        .write(move |tx| {
+            let (partner_id, endpoint_id, audit) = (partner_id.clone(), endpoint_id.clone(), audit.clone());
+            Box::pin(async move {
+                let known = disable_endpoint(tx, &partner_id, &endpoint_id).await?;
+                if known {
+                    insert_audit(tx, &[audit]).await?;
+                }
+                Ok(known)
+            })
+        })
+        .await
+}
+
 /// A kind is `family.fact`, `family.*` or `*`, of a family that the format has words for.
 fn check_kinds(kinds: &[String], families: &[&str]) -> Result<(), Refusal> {
     let known = |kind: &String| {
@@ -218,6 +345,7 @@ pub fn view(endpoint: &Endpoint) -> Value {
         "public_key": endpoint.public_key,
         "status": if endpoint.enabled { "enabled" } else { "disabled" },
         "created_at": endpoint.created_at.0,
+        "failing_since": endpoint.failing_since.map(|moment| moment.0),
     })
 }
 

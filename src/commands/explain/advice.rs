@@ -24,6 +24,7 @@ const TEXTS: &[(&str, &str)] = &[
         "directory_stale",
         "resource-api has not heard from authz for 10 s: look at authz and the network between them.",
     ),
+    ("endpoint_disabled", "Enable the webhook endpoint first, then ask for what it missed."),
     ("external_id_taken", "The customer exists: the answer names its id."),
     ("four_eyes_required", "Another client of the partner than the one that made the order must decide."),
     (
@@ -42,7 +43,7 @@ const TEXTS: &[(&str, &str)] = &[
     ("internal", "A mistake of ours or a broken database: the log has the cause under this id. Report it."),
     (
         "invalid_client",
-        "The client's credentials do not hold: see why. Check client_id, secret and registered method; replace the secret if it is lost.",
+        "The client's credentials do not hold: see why. Check client_id, secret or certificate, and the registered method; replace the secret if it is lost.",
     ),
     (
         "invalid_request",
@@ -59,7 +60,7 @@ const TEXTS: &[(&str, &str)] = &[
     ("invalid_target", "The resource is not a service of this installation."),
     (
         "invalid_token",
-        "The token is expired, revoked or for another service: get a new one. If all are refused, compare issuer and resource of both configurations, and the clocks.",
+        "The token is expired, revoked or for another service: get a new one. One that is bound to a certificate needs a connection with it. If all are refused, compare issuer and resource of both configurations, and the clocks.",
     ),
     ("method_not_allowed", "The header Allow lists the methods of this path."),
     (

@@ -36,22 +36,28 @@ struct Parsed {
 }
 
 impl ClientCertificate {
-    /// Reads a certificate. `trusted`: whether its chain leads to an authority that was configured.
+    /// Reads a certificate. `trusted_at`: whether its chain leads to an authority that was configured, as of the
+    /// moment of its own life that is nearest to `now`. Its own life is judged at each request, by the service's clock.
     ///
     /// # Errors
     /// [`BadCertificate`] when it, or a subject alternative name in it, cannot be read.
-    pub fn parse(der: &[u8], trusted: bool) -> Result<Self, BadCertificate> {
+    pub fn parse(
+        der: &[u8],
+        now: UnixSeconds,
+        trusted_at: impl FnOnce(UnixSeconds) -> bool,
+    ) -> Result<Self, BadCertificate> {
         let (rest, parsed) = X509Certificate::from_der(der).map_err(|_| BadCertificate)?;
         if !rest.is_empty() {
             return Err(BadCertificate);
         }
+        let valid = (
+            UnixSeconds(parsed.validity().not_before.timestamp()),
+            UnixSeconds(parsed.validity().not_after.timestamp()),
+        );
         let mut found = Parsed {
             thumbprint: sha256_b64(der),
-            trusted,
-            valid: (
-                UnixSeconds(parsed.validity().not_before.timestamp()),
-                UnixSeconds(parsed.validity().not_after.timestamp()),
-            ),
+            trusted: trusted_at(now.max(valid.0).min(valid.1)),
+            valid,
             subject: DistinguishedName::of(parsed.subject()),
             dns_names: Vec::new(),
             uris: Vec::new(),
@@ -70,9 +76,14 @@ impl ClientCertificate {
         &self.0.thumbprint
     }
 
-    /// Whether an authority that was configured stands behind it, now that `now` is within its life (RFC 8705 §2.1).
+    /// Whether an authority that was configured stands behind it and `now` is within its life (RFC 8705 §2.1).
     pub fn is_trusted(&self, now: UnixSeconds) -> bool {
-        self.0.trusted && self.0.valid.0 <= now && now <= self.0.valid.1
+        self.0.trusted && self.is_current(now)
+    }
+
+    /// Whether `now` is within its life.
+    pub fn is_current(&self, now: UnixSeconds) -> bool {
+        self.0.valid.0 <= now && now <= self.0.valid.1
     }
 
     /// Its subject.
