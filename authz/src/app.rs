@@ -4,6 +4,7 @@ use std::{ops::Deref, sync::Arc};
 
 use chassis::{Db, Platform, http::RateLimiter, keyring::KeyRing};
 use keys::{
+    RestoreEpoch,
     dpop::Nonces,
     token::{AccessToken, Scope},
 };
@@ -29,6 +30,8 @@ pub struct State {
     pub(crate) platform: Platform,
     pub(crate) keys: Arc<KeyRing>,
     pub(crate) secrets: SecretMacs,
+    /// What a restore of the database has voided.
+    pub(crate) epoch: RestoreEpoch,
     /// Nonces of DPoP proofs.
     pub(crate) dpop_nonces: Nonces,
     pub(crate) registry: Registry,

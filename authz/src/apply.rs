@@ -9,7 +9,7 @@ mod plan;
 
 use std::fmt;
 
-use chassis::{Db, Fault, Platform, audit::insert_audit};
+use chassis::{Db, Fault, Platform, audit::insert_audit, master::with_hash_root};
 use secrecy::SecretString;
 
 pub use self::file::{ClientFile, PartnerFile, PlatformFile};
@@ -102,8 +102,9 @@ impl fmt::Display for Applied {
 /// # Errors
 /// [`ApplyError`].
 pub async fn apply(config: &Config, platform: &Platform, file: &PlatformFile) -> Result<Applied, ApplyError> {
-    let secrets = SecretMacs::new(&config.master_keys()?);
+    let master = config.master_keys()?;
     let db = config.open_database().await?;
+    let secrets = SecretMacs::new(&with_hash_root(&db, platform, master).await?);
     let applied = apply_to(&db, &secrets, platform, file).await;
     db.close().await;
     applied

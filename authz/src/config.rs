@@ -44,6 +44,12 @@ pub struct Config {
     /// A file with the same text, readable by its owner only.
     #[serde(default)]
     pub master_key_file: Option<PathBuf>,
+    /// Master keys that are only opened with: previous ones, or the next one before it is everywhere.
+    #[serde(default)]
+    pub readable_master_keys: Vec<SecretString>,
+    /// Files with such keys, readable by their owner only.
+    #[serde(default)]
+    pub readable_master_key_files: Vec<PathBuf>,
     /// Algorithm of new signing keys.
     #[serde(default = "signing_algorithm_default", deserialize_with = "algorithm")]
     pub signing_algorithm: Algorithm,
@@ -138,6 +144,8 @@ impl Config {
             ops_listen: ops_listen_default(),
             listener: ListenerConfig::default(),
             master_key_file: None,
+            readable_master_keys: Vec::new(),
+            readable_master_key_files: Vec::new(),
             signing_algorithm: signing_algorithm_default(),
             client_token_ttl_s: client_token_ttl_s_default(),
             user_token_ttl_s: user_token_ttl_s_default(),

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`config`] | what an operator sets |
 //! | [`start()`](start::start), [`migrations`], [`apply`] | starting the service, its tables, its partners and clients as a file |
+//! | [`desk`] | what an operator does from the command line |
 //! | [`app`] | the one shared state |
 //! | [`registry`] | partners and clients, cached in process |
 //! | [`directory`] | the tasks behind the directory feed |
@@ -22,6 +23,7 @@ pub mod app;
 pub mod apply;
 pub mod config;
 pub mod crypto;
+pub mod desk;
 mod dialects;
 pub mod directory;
 pub mod domain;

@@ -22,6 +22,11 @@ pub const MIGRATIONS: &[Migration] = &[
         name: "client_dpop",
         sql: include_str!("../../migrations/authz/0006_client_dpop.sql"),
     },
+    Migration {
+        version: 7,
+        name: "client_old_secret",
+        sql: include_str!("../../migrations/authz/0007_client_old_secret.sql"),
+    },
 ];
 
 /// Brings a database up to date.

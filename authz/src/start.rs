@@ -4,21 +4,22 @@ use std::sync::Arc;
 
 use chassis::{
     Db, DbOptions, Fault, Platform,
-    config::{Checked, read_secret_file},
+    config::Checked,
+    epoch::find_epoch,
     http::{RateLimiter, ServeOptions, serve},
     keyring::KeyRing,
+    master::{MasterKeySettings, with_hash_root},
     ops::{self, Readiness},
     shutdown::Shutdown,
     sweeper::Sweeper,
 };
 use keys::{
-    b64,
     dpop::Nonces,
     ring::RingPolicy,
-    seal::{MasterKey, MasterKeys},
+    seal::MasterKeys,
     token::{ONE_TIME_REPEAT_S, SKEW_S},
 };
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret;
 use tokio::net::TcpListener;
 
 use crate::{
@@ -82,21 +83,15 @@ impl Config {
     /// The master keys that the configuration names.
     ///
     /// # Errors
-    /// [`StartError::Config`] when the file cannot be read or the text is not 32 bytes in base64url.
+    /// [`StartError::Config`] when a file cannot be read or a text is not 32 bytes in base64url.
     pub fn master_keys(&self) -> Result<MasterKeys, StartError> {
-        let problem = |text: String| StartError::Config(vec![text]);
-        let text: SecretString = match (&self.master_key, &self.master_key_file) {
-            (Some(text), None) => text.clone(),
-            (None, Some(path)) => {
-                read_secret_file(path).map_err(|why| problem(format!("master_key_file: {why}")))?
-            }
-            _ => return Err(problem("master_key, master_key_file: set exactly one of them".to_owned())),
+        let settings = MasterKeySettings {
+            key: self.master_key.as_ref(),
+            file: self.master_key_file.as_deref(),
+            readable: &self.readable_master_keys,
+            readable_files: &self.readable_master_key_files,
         };
-        let bytes = b64::decode(text.expose_secret()).ok().and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
-        // All zeros is a placeholder that somebody forgot.
-        let bytes = bytes.filter(|bytes| *bytes != [0; 32]);
-        let bytes = bytes.ok_or_else(|| problem("master_key: 32 random bytes in base64url".to_owned()))?;
-        Ok(MasterKeys::new(MasterKey::new(bytes), Vec::new()))
+        settings.read().map_err(|problem| StartError::Config(vec![problem]))
     }
 
     /// Opens the database that the configuration names, with its tables up to date.
@@ -111,7 +106,8 @@ impl Config {
         Ok(db)
     }
 
-    fn ring_policy(&self) -> RingPolicy {
+    /// Which signing keys are wanted, and how long things take.
+    pub fn ring_policy(&self) -> RingPolicy {
         RingPolicy {
             alg: self.signing_algorithm,
             jwks_max_age_s: self.jwks_max_age_s,
@@ -148,7 +144,9 @@ pub async fn start(
     let (keys, ending) = (Arc::clone(&app.keys), shutdown.clone());
     shutdown.spawn("key rotation", async move { keys.run_rotation(ending).await });
     let sweeper = Sweeper::new(app.db.clone(), app.platform.clone());
-    let sweeper = sweeper.table("directory_event", "expires_at_s", "event_id");
+    let sweeper = sweeper
+        .table("directory_event", "expires_at_s", "event_id")
+        .table("client_old_secret", "expires_at_s", "client_id");
     let ending = shutdown.clone();
     shutdown.spawn("sweeper", async move { sweeper.run(ending).await });
     let audit =
@@ -172,12 +170,15 @@ pub async fn start(
 async fn open(config: Config, platform: Platform, shutdown: Shutdown) -> Result<App, StartError> {
     let master = config.master_keys()?;
     let db = config.open_database().await?;
+    let master = with_hash_root(&db, &platform, master).await?;
+    let epoch = db.read(|tx| Box::pin(find_epoch(tx))).await?;
     let keys = KeyRing::open(db.clone(), platform.clone(), master.clone(), config.ring_policy()).await?;
     let (registry, head) = Registry::load(&db).await?;
     Ok(App::new(State {
         audit: chassis::audit::AuditQueue::new(http::SERVICE, platform.clone()),
         secrets: SecretMacs::new(&master),
-        dpop_nonces: Nonces::new(&master),
+        dpop_nonces: Nonces::new(&master).in_epoch(epoch),
+        epoch,
         audiences: Audiences::new(config.issuer.as_str(), config.resource_api.as_str()),
         token_endpoint: format!("{}/oauth2/token", config.issuer),
         operation_origins: config.operation_origins(),

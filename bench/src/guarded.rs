@@ -130,6 +130,7 @@ pub(crate) async fn serve(folder: &Path) -> anyhow::Result<()> {
             issuer: ISSUER.to_owned(),
             audience: AUDIENCE.to_owned(),
             metadata_url: format!("{AUDIENCE}/.well-known/oauth-protected-resource"),
+            epoch: keys::RestoreEpoch::default(),
         },
         requirements,
         keys: Arc::new(KeyCache::new(Arc::new(OneKey(serde_json::to_vec(&jwks)?)))),

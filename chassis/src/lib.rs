@@ -7,6 +7,8 @@
 //! | [`lease`] | work that one node at a time does |
 //! | [`replay`], [`claim`] | values that count once; answers that a repeated request gets again |
 //! | [`keyring`] | signing keys: sealed, rotated, published as a JWKS |
+//! | [`master`], [`sealed`] | the master key, and the columns that are sealed under it |
+//! | [`backup`], [`epoch`] | copies of an SQLite file, putting one back, and what that voids |
 //! | [`sweeper`] | removes expired rows in small batches |
 //! | [`outbox`] | events, numbered per partner, delivered as webhooks |
 //! | [`audit`] | who did what: rows sealed into chains of hashes |
@@ -17,21 +19,25 @@
 //! | `testing` | databases and platforms for tests (feature `testing`) |
 
 pub mod audit;
+pub mod backup;
 pub mod claim;
 pub mod clock;
 pub mod config;
 pub mod db;
 pub mod entropy;
+pub mod epoch;
 pub mod fetch;
 pub mod http;
 pub mod id;
 pub mod keyring;
 pub mod lease;
+pub mod master;
 mod migrations;
 pub mod ops;
 pub mod outbox;
 mod platform;
 pub mod replay;
+pub mod sealed;
 pub mod shutdown;
 pub mod sweeper;
 pub mod telemetry;

@@ -19,4 +19,14 @@ pub const MIGRATIONS: &[Migration] = &[
     },
     Migration { version: 5, name: "outbox", sql: include_str!("../../migrations/chassis/0005_outbox.sql") },
     Migration { version: 6, name: "audit", sql: include_str!("../../migrations/chassis/0006_audit.sql") },
+    Migration {
+        version: 7,
+        name: "service_secret",
+        sql: include_str!("../../migrations/chassis/0007_service_secret.sql"),
+    },
+    Migration {
+        version: 8,
+        name: "restore_epoch",
+        sql: include_str!("../../migrations/chassis/0008_restore_epoch.sql"),
+    },
 ];

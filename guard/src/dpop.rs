@@ -45,8 +45,8 @@ pub struct Dpop {
 }
 
 impl Dpop {
-    /// Nonces come from the service's master key, so that all its nodes know each other's. Reads need one in any case,
-    /// writes with `nonce_on_writes`.
+    /// All nodes of the service have the same nonces. Reads need one in any case, writes with `nonce_on_writes`, and for
+    /// proofs from before a restore of the database.
     pub fn new(nonces: Nonces, nonce_on_writes: bool) -> Self {
         Self { nonces, nonce_on_writes, recent: RecentProofs::default() }
     }
@@ -88,7 +88,7 @@ impl Dpop {
         if proof.jkt != jkt {
             return Err(unproved("The proof is by another key than the token's."));
         }
-        let needed = is_read(&parts.method) || self.nonce_on_writes;
+        let needed = is_read(&parts.method) || self.nonce_on_writes || self.nonces.are_due(proof.iat);
         let current = proof.nonce.as_deref().map_or(!needed, |nonce| self.nonces.accepts(nonce, now));
         if current {
             Ok(Some(proof))

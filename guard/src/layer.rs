@@ -12,8 +12,8 @@ use axum::response::Response;
 use futures_util::future::BoxFuture;
 use http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, Request, StatusCode, request::Parts};
-use keys::UnixSeconds;
 use keys::token::{Expect, TokenKind};
+use keys::{RestoreEpoch, UnixSeconds};
 use tower::{Layer, Service};
 
 use crate::caller::{Caller, Presented, TokenClient};
@@ -34,6 +34,8 @@ pub struct Settings {
     pub audience: String,
     /// Where the RFC 9728 document stands; every challenge points there.
     pub metadata_url: String,
+    /// What a restore of the service's database has voided.
+    pub epoch: RestoreEpoch,
 }
 
 /// What the guard needs to know about a request beside its head. The service's own limits and
@@ -209,7 +211,9 @@ impl Guard {
         let settings = &self.0.settings;
         let expect = Expect { issuer: &settings.issuer, audience: &settings.audience };
         let late_allowed = requirement.kinds.contains(&TokenKind::OneTime);
-        let verified = token::verify(&self.0.keys, &expect, text, late_allowed, now).await?;
+        let mut verified = token::verify(&self.0.keys, &expect, text, late_allowed, now).await?;
+        // Whether it was spent may be forgotten; only an answer that is still on record can be had with it.
+        verified.late |= settings.epoch.voids(verified.token.iat);
         let client_id = verified.token.client_id.clone();
         let judged = self.judge_verified(parts, requirement, (scheme, text, verified), now).await;
         judged.map_err(|refusal| Refused { refusal, client_id: Some(client_id) })
@@ -301,7 +305,8 @@ impl Guard {
             return Ok(());
         }
         let facts = self.facts(parts)?;
-        signature::check(self.0.replay.as_ref(), client, parts, &facts, now).await
+        let seen = signature::verify(client, parts, &facts, now)?;
+        signature::take(self.0.replay.as_ref(), &client.client_id, seen, self.0.settings.epoch).await
     }
 
     fn facts(&self, parts: &Parts) -> Result<Facts, Refusal> {

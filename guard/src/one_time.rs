@@ -74,7 +74,7 @@ pub enum Redeemed<A> {
     AlreadyUsed,
     /// 403 `operation_mismatch`: the named part differs. The token is spent; commit that.
     Mismatch(&'static str),
-    /// 401: it expired before it was ever used. Undo.
+    /// 401: it expired, or was voided by a restore, before it was ever used. Undo.
     Expired,
 }
 

@@ -2,34 +2,58 @@
 //! hold or was seen before.
 
 use http::{HeaderMap, request::Parts};
-use keys::UnixSeconds;
 use keys::http_signature::{self, Message, TAG_REQUEST};
 use keys::pti_jws;
+use keys::{RestoreEpoch, UnixSeconds};
 
 use crate::carrier;
 use crate::layer::Facts;
 use crate::refusal::Refusal;
 use crate::standing::{ClientStanding, Profile, ReplayMemory};
 
-/// Verifies the request's signature as the client's profile asks.
+/// A signature that holds: what must be remembered of it.
+pub(crate) struct Seen {
+    kind: &'static str,
+    value: String,
+    signed_at: UnixSeconds,
+    until: UnixSeconds,
+}
+
+/// Verifies the request's signature as the client's profile asks. `None`: it asks for none.
 ///
 /// # Errors
-/// 401 with `signature_required`, `insufficient_coverage`, `invalid_signature` and the like, or 503
-/// when the replay memory is away.
-pub(crate) async fn check(
-    replay: &dyn ReplayMemory,
+/// 401 with `signature_required`, `insufficient_coverage`, `invalid_signature` and the like.
+pub(crate) fn verify(
     client: &ClientStanding,
     parts: &Parts,
     facts: &Facts,
     now: UnixSeconds,
+) -> Result<Option<Seen>, Refusal> {
+    match client.profile {
+        Profile::None => Ok(None),
+        Profile::HttpSignature => http_signature(client, parts, facts, now).map(Some),
+        Profile::PtiJws => pti(client, parts, facts, now).map(Some),
+    }
+}
+
+/// Takes the signature: of racing requests with one signature exactly one passes.
+///
+/// # Errors
+/// 401 when it was used before, or may have been used before a restore; 503 when the replay memory is away.
+pub(crate) async fn take(
+    replay: &dyn ReplayMemory,
+    client_id: &str,
+    seen: Option<Seen>,
+    epoch: RestoreEpoch,
 ) -> Result<(), Refusal> {
-    let (kind, value, until) = match client.profile {
-        Profile::None => return Ok(()),
-        Profile::HttpSignature => http_signature(client, parts, facts, now)?,
-        Profile::PtiJws => pti(client, parts, facts, now)?,
-    };
-    let first = replay.remember(kind, client.client_id.clone(), value, until).await;
-    match first {
+    let Some(Seen { kind, value, signed_at, until }) = seen else { return Ok(()) };
+    if epoch.voids(signed_at) {
+        return Err(Refusal::bad_signature(
+            "signature_void",
+            "The service was restored from a backup. Send the request again, signed anew.",
+        ));
+    }
+    match replay.remember(kind, client_id.to_owned(), value, until).await {
         Ok(true) => Ok(()),
         Ok(false) => Err(Refusal::bad_signature("signature_replayed", "This signature was used before.")),
         Err(_) => Err(Refusal::unavailable(
@@ -38,9 +62,6 @@ pub(crate) async fn check(
         )),
     }
 }
-
-/// What must be remembered: kind, value, until when.
-type Seen = (&'static str, String, UnixSeconds);
 
 fn http_signature(
     client: &ClientStanding,
@@ -62,7 +83,8 @@ fn http_signature(
         Refusal::bad_signature(refusal.code(), "The request's signature does not hold.")
     })?;
     let until = verified.remember_until();
-    Ok(("http_signature", format!("{} {}", verified.keyid, verified.nonce), until))
+    let value = format!("{} {}", verified.keyid, verified.nonce);
+    Ok(Seen { kind: "http_signature", value, signed_at: verified.created, until })
 }
 
 fn pti(client: &ClientStanding, parts: &Parts, facts: &Facts, now: UnixSeconds) -> Result<Seen, Refusal> {
@@ -89,7 +111,7 @@ fn pti(client: &ClientStanding, parts: &Parts, facts: &Facts, now: UnixSeconds) 
         invalid()
     })?;
     let until = verified.remember_until();
-    Ok(("pti_jws", verified.signature_hash, until))
+    Ok(Seen { kind: "pti_jws", value: verified.signature_hash, signed_at: verified.date, until })
 }
 
 fn other_fields(headers: &HeaderMap) -> Result<Vec<(&str, &str)>, Refusal> {

@@ -14,7 +14,7 @@ use crate::requirement::Requirement;
 #[derive(Debug)]
 pub(crate) struct Verified {
     pub(crate) token: AccessToken,
-    /// It is a one-time token past its `exp`.
+    /// It may repeat an answer only: it is a one-time token past its `exp`, or from before a restore.
     pub(crate) late: bool,
 }
 

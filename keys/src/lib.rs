@@ -14,6 +14,7 @@
 //! | [`ring`] | the life of signing keys as a pure planner |
 //! | [`http_signature`] | HTTP message signatures (RFC 9421) and content digests (RFC 9530) |
 //! | [`dpop`] | proofs of possession and their nonces (RFC 9449) |
+//! | [`epoch`] | what a restore from a backup voids |
 //! | [`pti_jws`] | one vendor's request signature, opt-in per client |
 
 pub mod algorithm;
@@ -22,6 +23,7 @@ pub mod claims;
 mod der;
 pub mod digest;
 pub mod dpop;
+pub mod epoch;
 pub mod http_signature;
 pub mod jwk;
 pub mod jws;
@@ -36,6 +38,7 @@ pub mod token;
 pub mod verifying;
 
 pub use algorithm::Algorithm;
+pub use epoch::RestoreEpoch;
 pub use jwk::{BadJwk, PublicJwk};
 pub use signing::{KeyFault, SigningKey};
 pub use time::UnixSeconds;

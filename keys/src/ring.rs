@@ -102,6 +102,25 @@ impl RingPolicy {
     }
 }
 
+impl RingKey {
+    /// When this next key signs, if nothing else happens.
+    pub fn signs_from(&self, policy: &RingPolicy) -> Option<UnixSeconds> {
+        (self.state == KeyState::Next).then(|| self.published_at.plus(policy.lead_s()))
+    }
+
+    /// When the successor of this active key is due to sign, if nobody asks for it earlier.
+    pub fn signs_until(&self, policy: &RingPolicy) -> Option<UnixSeconds> {
+        let since = self.activated_at.unwrap_or(self.published_at);
+        (self.state == KeyState::Active).then(|| since.plus(policy.rotation_s))
+    }
+
+    /// When this retired key leaves the set.
+    pub fn published_until(&self, policy: &RingPolicy) -> Option<UnixSeconds> {
+        let since = self.retired_at.unwrap_or(self.published_at);
+        (self.state == KeyState::Retired).then(|| since.plus(policy.linger_s()))
+    }
+}
+
 /// One step of a rotation. Steps of one plan belong into one transaction, in their order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {

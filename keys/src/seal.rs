@@ -102,17 +102,28 @@ impl fmt::Debug for MasterKey {
     }
 }
 
-/// The master key in use and those that older data is still under.
+/// The master key in use and those that other data is under, and the root of keyed hashes.
 #[derive(Debug, Clone)]
 pub struct MasterKeys {
     current: MasterKey,
     older: Vec<MasterKey>,
+    hash_root: MasterKey,
 }
 
 impl MasterKeys {
-    /// Holds the current key and any number of older ones.
+    /// Holds the current key and any number of others that are only read with: previous ones, or the next one before
+    /// it is the current one everywhere. Keyed hashes come from the current key until [`Self::hashing_with`].
     pub fn new(current: MasterKey, older: Vec<MasterKey>) -> Self {
-        Self { current, older }
+        let hash_root = current.clone();
+        Self { current, older, hash_root }
+    }
+
+    /// The same keys, but keyed hashes come from this root. A service draws it once and stores it sealed, so that
+    /// what it hashed stays recognisable when the master key changes.
+    #[must_use]
+    pub fn hashing_with(mut self, root: [u8; 32]) -> Self {
+        self.hash_root = MasterKey::new(root);
+        self
     }
 
     /// The key that new data is sealed under.
@@ -157,15 +168,14 @@ impl MasterKeys {
         split(sealed).is_ok_and(|(id, _)| id != self.current.id)
     }
 
-    /// A key for keyed hashes under this label, from the current master key.
-    pub fn mac_key(&self, label: &str) -> MacKey {
-        MacKey::new(&self.current.derive("mac", label))
+    /// What every text that is sealed under the current key begins with.
+    pub fn current_prefix(&self) -> String {
+        format!("{VERSION}.{}.", self.current.id)
     }
 
-    /// The same from every held master key, the current one first: to recognise hashes made before a change.
-    pub fn mac_keys(&self, label: &str) -> Vec<MacKey> {
-        let held = std::iter::once(&self.current).chain(&self.older);
-        held.map(|key| MacKey::new(&key.derive("mac", label))).collect()
+    /// A key for keyed hashes under this label.
+    pub fn mac_key(&self, label: &str) -> MacKey {
+        MacKey::new(&self.hash_root.derive("mac", label))
     }
 }
 
@@ -227,7 +237,10 @@ mod tests {
         assert_eq!(both.open(&AAD, &sealed).unwrap(), b"x");
         assert!(both.is_outdated(&sealed));
         assert!(!both.is_outdated(&both.seal([0; 12], &AAD, b"x").unwrap()));
-        assert_eq!(both.mac_keys("a")[1].mac(&[b"x"]), keys(1).mac_key("a").mac(&[b"x"]));
+        let (before, after) = (keys(1).hashing_with([5; 32]), both.clone().hashing_with([5; 32]));
+        assert_eq!(before.mac_key("a").mac(&[b"x"]), after.mac_key("a").mac(&[b"x"]));
+        assert_ne!(before.mac_key("a").mac(&[b"x"]), both.mac_key("a").mac(&[b"x"]));
+        assert!(both.seal([0; 12], &AAD, b"x").unwrap().starts_with(&both.current_prefix()));
     }
 
     #[test]

@@ -12,6 +12,7 @@ use chassis::http::RateLimiter;
 use chassis::keyring::KeyRing;
 use chassis::outbox::Outbox;
 use guard::jwks::KeyCache;
+use keys::RestoreEpoch;
 use keys::mac::MacKey;
 use keys::seal::MasterKeys;
 
@@ -37,6 +38,8 @@ pub struct Parts {
     pub platform: Platform,
     /// The master keys under which personal data and secrets are sealed.
     pub master: Arc<MasterKeys>,
+    /// What a restore of the database has voided.
+    pub epoch: RestoreEpoch,
     /// The key of request fingerprints (one-time tokens, `Idempotency-Key`).
     pub fingerprint_key: MacKey,
     /// This service's own signing keys.

@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use chassis::config::Checked;
 use chassis::db::DatabaseUrl;
 use chassis::http::{ListenerConfig, Origin};
+use chassis::master::MasterKeySettings;
 use ipnet::IpNet;
+use keys::seal::MasterKeys;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
@@ -50,6 +52,12 @@ pub struct Config {
     /// A file with the same text, readable by its owner only.
     #[serde(default)]
     pub master_key_file: Option<PathBuf>,
+    /// Master keys that are only opened with: previous ones, or the next one before it is everywhere.
+    #[serde(default)]
+    pub readable_master_keys: Vec<SecretString>,
+    /// Files with such keys, readable by their owner only.
+    #[serde(default)]
+    pub readable_master_key_files: Vec<PathBuf>,
     /// How this API authenticates at the authorization server.
     pub client: ClientConfig,
     /// How long the answer to an `Idempotency-Key` can be had again, seconds.
@@ -99,6 +107,20 @@ fn idempotency_key_ttl_s_default() -> i64 {
 }
 
 impl Config {
+    /// The master keys that the configuration names.
+    ///
+    /// # Errors
+    /// A sentence that begins with the setting it is about.
+    pub fn master_keys(&self) -> Result<MasterKeys, String> {
+        let settings = MasterKeySettings {
+            key: self.master_key.as_ref(),
+            file: self.master_key_file.as_deref(),
+            readable: &self.readable_master_keys,
+            readable_files: &self.readable_master_key_files,
+        };
+        settings.read()
+    }
+
     /// Every origin that the public listener answers for.
     pub(crate) fn origins(&self) -> Vec<Origin> {
         let others = self.public_origins.iter().filter(|origin| **origin != self.resource);

@@ -9,6 +9,7 @@
 //! | [`http`] | the complete list of paths and the layers before them |
 //! | [`auth`] | who is asking, one-time tokens and `Idempotency-Key`, calls to the authorization server |
 //! | `dialects` | vendors' paths and shapes in front of the same operations |
+//! | [`desk`] | what an operator does from the command line |
 //! | [`directory`] | partners, clients, keys and revocations as the feed told them |
 //! | [`error`] | how a refused operation looks over HTTP |
 //! | [`operations`] | what callers can do, one file per family: rules without HTTP |
@@ -27,6 +28,7 @@ pub mod app;
 pub mod auth;
 pub mod config;
 pub mod crypto;
+pub mod desk;
 mod dialects;
 pub mod directory;
 pub mod domain;
@@ -43,4 +45,4 @@ mod start;
 pub mod store;
 
 pub use migrations::MIGRATIONS;
-pub use start::{Listeners, Running, StartError, open, open_database, start};
+pub use start::{Listeners, Running, StartError, open, open_database, ring_policy, start};

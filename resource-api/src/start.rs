@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use chassis::config::read_secret_file;
 use chassis::db::{DatabaseUrl, Db, DbOptions, Fault};
+use chassis::epoch::find_epoch;
 use chassis::fetch::{FetchPolicy, Fetcher};
 use chassis::http::{RateLimiter, ServeOptions, serve};
 use chassis::keyring::KeyRing;
 use chassis::lease::run_leased;
+use chassis::master::with_hash_root;
 use chassis::ops::{self, Readiness};
 use chassis::outbox::{Outbox, with_expiring_tables};
 use chassis::shutdown::Shutdown;
@@ -17,8 +19,8 @@ use chassis::{Platform, while_doing};
 use guard::jwks::{KeyCache, REFRESH_EVERY};
 use ipnet::IpNet;
 use keys::ring::RingPolicy;
-use keys::seal::{MasterKey, MasterKeys};
-use keys::{Algorithm, SigningKey, b64, strict_json};
+use keys::seal::MasterKeys;
+use keys::{Algorithm, SigningKey, strict_json};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::net::TcpListener;
 
@@ -121,10 +123,12 @@ pub async fn open(config: Config, platform: Platform) -> Result<App, StartError>
     if !insecure.is_empty() {
         return Err(StartError::Config(insecure.join("; ")));
     }
-    let master = Arc::new(master_keys(&config)?);
+    let master = config.master_keys().map_err(StartError::Config)?;
     let key = client_key(&config)?;
     let authorities = authorities(&config)?;
     let db = open_database(&config).await?;
+    let master = Arc::new(with_hash_root(&db, &platform, master).await?);
+    let epoch = db.read(|tx| Box::pin(find_epoch(tx))).await?;
     let keyring =
         KeyRing::open(db.clone(), platform.clone(), MasterKeys::clone(&master), ring_policy()).await?;
     let gateway_fetcher =
@@ -149,6 +153,7 @@ pub async fn open(config: Config, platform: Platform) -> Result<App, StartError>
         metadata: render_metadata(&config),
         authz,
         outbox: Outbox::new(db.clone(), platform.clone(), Arc::clone(&master), fetcher.clone()),
+        epoch,
         fingerprint_key: master.mac_key("request fingerprint"),
         vault: Vault::new(MasterKeys::clone(&master)),
         cursor_key: master.mac_key("list cursor"),
@@ -226,7 +231,8 @@ fn readiness(app: &App) -> Readiness {
     readiness
 }
 
-fn ring_policy() -> RingPolicy {
+/// Which signing keys of its own the service wants, and how long things take.
+pub fn ring_policy() -> RingPolicy {
     RingPolicy {
         alg: Algorithm::Es256,
         jwks_max_age_s: 300,
@@ -268,16 +274,6 @@ fn secret(
         }
         _ => Err(StartError::Config(format!("{name}: set it or {name}_file, and not both"))),
     }
-}
-
-fn master_keys(config: &Config) -> Result<MasterKeys, StartError> {
-    let text = secret(config.master_key.as_ref(), config.master_key_file.as_deref(), "master_key")?;
-    let bytes = b64::decode(text.expose_secret()).ok().and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
-    // All zeros is a placeholder that somebody forgot.
-    let bytes = bytes.filter(|bytes| *bytes != [0; 32]);
-    let bytes =
-        bytes.ok_or_else(|| StartError::Config("master_key: 32 random bytes in base64url".to_owned()))?;
-    Ok(MasterKeys::new(MasterKey::new(bytes), Vec::new()))
 }
 
 fn client_key(config: &Config) -> Result<SigningKey, StartError> {

@@ -104,6 +104,8 @@ fn resource_config(
         database_url: sqlite(&files.resource_database),
         master_key: None,
         master_key_file: Some(files.resource_master.clone()),
+        readable_master_keys: Vec::new(),
+        readable_master_key_files: Vec::new(),
         client: ClientConfig {
             client_id: client.client_id.clone(),
             private_jwk: Some(SecretString::from(jwk.to_string())),

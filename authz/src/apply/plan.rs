@@ -281,7 +281,7 @@ impl ReachClient<'_> {
         let (secret_mac, drawn) = match (&self.want.secret, stored) {
             _ if !needs_secret(self.want.settings.auth_method) => (None, None),
             (Some(given), Some(stored))
-                if self.secrets.matches(&id, given.expose_secret(), Some(&stored)) =>
+                if self.secrets.matches(&id, given.expose_secret(), &[&stored]) =>
             {
                 (Some(stored), None)
             }
@@ -294,6 +294,7 @@ impl ReachClient<'_> {
             partner_id: self.partner.id.clone(),
             status: self.want.status,
             secret_mac,
+            old_secret: None,
             created_at: known.map_or(self.now, |known| known.created_at),
             settings: self.want.settings.clone(),
         };

@@ -23,6 +23,8 @@ const JTI_BYTES_MAX: usize = 256;
 pub struct Verified {
     /// Its id, unique for the client.
     pub jti: String,
+    /// When it was made, as far as it says; otherwise the earliest moment at which its `exp` was acceptable.
+    pub issued_at: UnixSeconds,
     /// Until when the id must be remembered.
     pub expires_at: UnixSeconds,
 }
@@ -97,7 +99,8 @@ fn judge(
     if jti.len() > JTI_BYTES_MAX {
         return Err("assertion jti is too long");
     }
-    Ok(Verified { jti: jti.to_owned(), expires_at })
+    let issued_at = claims.opt_time("iat").ok().flatten().unwrap_or(expires_at.plus(-LIFE_S_MAX));
+    Ok(Verified { jti: jti.to_owned(), issued_at, expires_at })
 }
 
 #[cfg(test)]
@@ -119,11 +122,13 @@ mod tests {
 
     #[test]
     fn a_sound_assertion_is_taken() {
-        let expected = Verified { jti: "j-1".into(), expires_at: NOW.plus(60) };
+        let expected = Verified { jti: "j-1".into(), issued_at: NOW, expires_at: NOW.plus(60) };
         assert_eq!(judged(|_| {}), Ok(expected.clone()));
         assert_eq!(judged(|claims| claims["aud"] = json!([ISSUER])), Ok(expected.clone()));
         assert_eq!(judged(|claims| claims["nbf"] = json!(NOW.0 + 10)), Ok(expected));
         assert!(judged(|claims| claims["exp"] = json!(NOW.0 + 3600)).is_ok());
+        let undated = judged(|claims| drop(claims.as_object_mut().map(|members| members.remove("iat"))));
+        assert_eq!(undated.map(|found| found.issued_at), Ok(NOW.plus(60 - 3600)));
     }
 
     #[test]

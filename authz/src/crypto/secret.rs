@@ -7,33 +7,30 @@ use secrecy::{ExposeSecret, SecretString};
 /// Longest secret that is looked at, bytes.
 const SECRET_BYTES_MAX: usize = 256;
 
-/// The MAC keys for client secrets: the current master key's first, then those of older ones.
+/// The MAC key for client secrets.
 #[derive(Debug, Clone)]
-pub struct SecretMacs(Vec<MacKey>);
+pub struct SecretMacs(MacKey);
 
 impl SecretMacs {
-    /// Derives the keys.
+    /// Derives the key. It must come from a master key with the database's own hash root, or no secret is recognised
+    /// after a change of the master key.
     pub fn new(master: &MasterKeys) -> Self {
-        Self(master.mac_keys("client-secret"))
+        Self(master.mac_key("client-secret"))
     }
 
     /// What is stored of the client's secret.
     pub fn mac(&self, client_id: &str, secret: &SecretString) -> String {
         let parts: [&[u8]; 2] = [client_id.as_bytes(), secret.expose_secret().as_bytes()];
-        self.0.first().map(|key| key.mac_b64(&parts)).unwrap_or_default()
+        self.0.mac_b64(&parts)
     }
 
-    /// Whether `secret` is the one behind `stored`. Without a stored MAC it works as long and says no.
-    pub fn matches(&self, client_id: &str, secret: &str, stored: Option<&str>) -> bool {
+    /// Whether `secret` is one of those behind `stored`. Without a stored MAC it works as long and says no.
+    pub fn matches(&self, client_id: &str, secret: &str, stored: &[&str]) -> bool {
         if secret.len() > SECRET_BYTES_MAX {
             return false;
         }
-        let parts: [&[u8]; 2] = [client_id.as_bytes(), secret.as_bytes()];
-        let expected = stored.unwrap_or_default();
-        let same = self.0.iter().fold(false, |same, key| {
-            digest::equal(key.mac_b64(&parts).as_bytes(), expected.as_bytes()) | same
-        });
-        same && stored.is_some()
+        let mac = self.0.mac_b64(&[client_id.as_bytes(), secret.as_bytes()]);
+        stored.iter().fold(false, |same, stored| digest::equal(mac.as_bytes(), stored.as_bytes()) | same)
     }
 }
 
@@ -49,28 +46,30 @@ mod tests {
 
     use super::*;
 
-    fn macs(current: u8, older: &[u8]) -> SecretMacs {
-        let key = |byte: u8| MasterKey::new([byte; 32]);
-        SecretMacs::new(&MasterKeys::new(key(current), older.iter().copied().map(key).collect()))
+    fn macs(current: u8, root: u8) -> SecretMacs {
+        let master = MasterKeys::new(MasterKey::new([current; 32]), Vec::new());
+        SecretMacs::new(&master.hashing_with([root; 32]))
     }
 
     #[test]
-    fn a_secret_matches_only_its_own_client_and_mac() {
-        let (macs, secret) = (macs(1, &[]), new_secret(&SeededEntropy::new(1)));
+    fn a_secret_matches_only_its_own_client_and_macs() {
+        let (macs, secret) = (macs(1, 9), new_secret(&SeededEntropy::new(1)));
         let stored = macs.mac("cli_1", &secret);
-        assert!(macs.matches("cli_1", secret.expose_secret(), Some(&stored)));
-        assert!(!macs.matches("cli_2", secret.expose_secret(), Some(&stored)));
-        assert!(!macs.matches("cli_1", "other", Some(&stored)));
-        assert!(!macs.matches("cli_1", secret.expose_secret(), None));
-        assert!(!macs.matches("cli_1", "", Some("")));
-        assert!(!macs.matches("cli_1", &"x".repeat(257), Some(&stored)));
+        let other = macs.mac("cli_1", &SecretString::from("other"));
+        assert!(macs.matches("cli_1", secret.expose_secret(), &[&stored]));
+        assert!(macs.matches("cli_1", secret.expose_secret(), &[&other, &stored]));
+        assert!(!macs.matches("cli_2", secret.expose_secret(), &[&stored]));
+        assert!(!macs.matches("cli_1", "another", &[&stored, &other]));
+        assert!(!macs.matches("cli_1", secret.expose_secret(), &[]));
+        assert!(!macs.matches("cli_1", "", &[""]));
+        assert!(!macs.matches("cli_1", &"x".repeat(257), &[&stored]));
     }
 
     #[test]
     fn a_secret_survives_a_new_master_key() {
         let secret = new_secret(&SeededEntropy::new(2));
-        let stored = macs(1, &[]).mac("cli_1", &secret);
-        assert!(macs(2, &[1]).matches("cli_1", secret.expose_secret(), Some(&stored)));
-        assert!(!macs(2, &[]).matches("cli_1", secret.expose_secret(), Some(&stored)));
+        let stored = macs(1, 9).mac("cli_1", &secret);
+        assert!(macs(2, 9).matches("cli_1", secret.expose_secret(), &[&stored]));
+        assert!(!macs(1, 8).matches("cli_1", secret.expose_secret(), &[&stored]));
     }
 }

@@ -105,10 +105,21 @@ pub struct Client {
     pub status: Status,
     /// base64url of the keyed MAC of its secret.
     pub secret_mac: Option<String>,
+    /// The secret before the last rotation, as long as it is good too.
+    pub old_secret: Option<OldSecret>,
     /// Moment of creation, Unix seconds.
     pub created_at: keys::UnixSeconds,
     /// What its operator set.
     pub settings: ClientSettings,
+}
+
+/// A secret that a rotation left good for a while.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OldSecret {
+    /// As [`Client::secret_mac`].
+    pub mac: String,
+    /// From then on it is refused.
+    pub expires_at: keys::UnixSeconds,
 }
 
 /// What an operator sets on a client.
@@ -137,6 +148,12 @@ pub struct ClientSettings {
 }
 
 impl Client {
+    /// The MACs of the secrets that are good at this moment.
+    pub fn secret_macs(&self, now: keys::UnixSeconds) -> Vec<&str> {
+        let old = self.old_secret.as_ref().filter(|old| now < old.expires_at);
+        self.secret_mac.as_deref().into_iter().chain(old.map(|old| old.mac.as_str())).collect()
+    }
+
     /// The key `kid` for `key_use`.
     pub fn key(&self, key_use: KeyUse, kid: &str) -> Option<&ClientKey> {
         self.keys_for(key_use).find(|key| key.kid == kid)

@@ -248,8 +248,9 @@ fn check_secret(
     client_id: &str,
     secret: &str,
 ) -> Result<(), &'static str> {
-    let stored = client.and_then(|client| client.secret_mac.as_deref());
-    if app.secrets.matches(client_id, secret, stored) {
+    let now = app.platform.now();
+    let stored = client.map(|client| client.secret_macs(now)).unwrap_or_default();
+    if app.secrets.matches(client_id, secret, &stored) {
         Ok(())
     } else {
         Err("wrong secret or unknown client")
@@ -265,6 +266,9 @@ async fn check_assertion(app: &App, parts: &Parts, client: &Client, assertion: &
         audiences.push(&app.token_endpoint);
     }
     let verified = assertion::verify(assertion, client, &audiences, app.platform.now())?;
+    if app.epoch.voids(verified.issued_at) {
+        return Err("the assertion may have been used before the database was restored".into());
+    }
     let owner = client.id.clone();
     let new = app
         .db

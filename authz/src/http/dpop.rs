@@ -126,7 +126,7 @@ pub(crate) async fn prove(app: &App, parts: &Parts, bound: Option<Bound<'_>>) ->
     if bound.is_some_and(|bound| bound.jkt != verified.jkt) {
         return Err(Refusal::OtherKey);
     }
-    let required = app.config.dpop_nonce_required;
+    let required = app.config.dpop_nonce_required || app.dpop_nonces.are_due(verified.iat);
     let current = verified.nonce.as_deref().map_or(!required, |nonce| app.dpop_nonces.accepts(nonce, now));
     if !current {
         return Err(Refusal::Nonce(app.dpop_nonces.issue(now)));

@@ -22,6 +22,8 @@ pub(crate) enum Refusal {
     Signature(SignatureRefusal),
     /// The nonce was used before.
     Replayed,
+    /// It may have been used before the database was restored.
+    Void,
     /// The store failed.
     Fault(Fault),
 }
@@ -31,6 +33,7 @@ impl Refusal {
         match self {
             Self::Signature(refusal) => refusal.code(),
             Self::Replayed => "signature_replayed",
+            Self::Void => "signature_void",
             Self::Fault(_) => "internal",
         }
     }
@@ -53,6 +56,7 @@ impl Refusal {
                     .because(refusal)
             }
             Self::Replayed => unauthorized(code, "The signature's nonce was used before."),
+            Self::Void => unauthorized(code, "The service was restored from a backup. Sign the request anew."),
         }
     }
 }
@@ -80,6 +84,9 @@ pub(crate) async fn verify(app: &App, client: &Client, parts: &Parts) -> Result<
         let key_for = |keyid: &str| client.key(KeyUse::Signature, keyid).map(|key| key.verifying.clone());
         http_signature::verify(&message, TAG_REQUEST, now, &key_for).map_err(Refusal::Signature)?
     };
+    if app.epoch.voids(verified.created) {
+        return Err(Refusal::Void);
+    }
     let owner = client.id.clone();
     let remembered = app.db.write(move |tx| {
         let (owner, verified) = (owner.clone(), verified.clone());

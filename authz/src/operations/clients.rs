@@ -1,10 +1,10 @@
 //! Creating, reading and disabling clients, and replacing their secrets.
 
 use chassis::{
-    Fault,
-    audit::{Actor, insert_audit},
+    Fault, Tx,
+    audit::{Actor, NewAudit, insert_audit},
 };
-use keys::token::Scope;
+use keys::{UnixSeconds, token::Scope};
 use secrecy::SecretString;
 use serde_json::json;
 
@@ -16,8 +16,8 @@ use crate::{
         client::{AuthMethod, Client, ClientSettings, SettingsProblem},
     },
     store::{
-        clients,
-        directory::{ObjectKind, insert_change},
+        client_secrets, clients,
+        directory::{NewChange, ObjectKind, insert_change},
     },
 };
 
@@ -67,34 +67,21 @@ pub async fn create(
     let secret = needs_secret(settings.auth_method).then(|| new_secret(&*app.platform.entropy));
     let client = Client {
         secret_mac: secret.as_ref().map(|secret| app.secrets.mac(&id, secret)),
+        old_secret: None,
         id,
         partner_id,
         status: Status::Active,
         created_at: app.platform.now(),
         settings,
     };
-    let change = app.change(ObjectKind::Client, &client.id);
     let audit = app.audited(caller.actor(), &client.partner_id, "client.created", &client.id);
-    let audit = audit.with(json!({
-        "alias": client.settings.alias,
-        "auth_method": client.settings.auth_method.as_str(),
-        "scope": client.settings.scope.scope().to_string(),
-    }));
+    let record = Record::new(app, &client.id, audit.with(created_details(&client)));
     let row = client.clone();
-    let created = app
-        .db
-        .write(move |tx| {
-            let (row, change, audit) = (row.clone(), change.clone(), audit.clone());
-            Box::pin(async move {
-                let inserted = clients::insert_client(tx, &row).await?;
-                if inserted {
-                    insert_change(tx, &change, row.created_at).await?;
-                    insert_audit(tx, &[audit]).await?;
-                }
-                Ok(inserted)
-            })
-        })
-        .await?;
+    let created = app.db.write(move |tx| {
+        let (row, record) = (row.clone(), record.clone());
+        Box::pin(async move { insert(tx, &row, &record).await })
+    });
+    let created = created.await?;
     if !created {
         return Err(Refusal::AliasTaken);
     }
@@ -126,21 +113,13 @@ pub async fn list(app: &App, partner_id: String, after: String, limit: i64) -> R
 /// # Errors
 /// When the store fails.
 pub async fn set_status(app: &App, actor: Actor, client: &Client, status: Status) -> Result<(), Fault> {
-    let (partner_id, id, now) = (client.partner_id.clone(), client.id.clone(), app.platform.now());
-    let change = app.change(ObjectKind::Client, &client.id);
-    let action = if status == Status::Active { "client.enabled" } else { "client.disabled" };
-    let audit = app.audited(actor, &client.partner_id, action, &client.id);
+    let (partner_id, id) = (client.partner_id.clone(), client.id.clone());
+    let audit = app.audited(actor, &client.partner_id, status_action(status), &client.id);
+    let record = Record::new(app, &client.id, audit);
     app.db
         .write(move |tx| {
-            let (partner_id, id) = (partner_id.clone(), id.clone());
-            let (change, audit) = (change.clone(), audit.clone());
-            Box::pin(async move {
-                if clients::set_client_status(tx, &partner_id, &id, status).await? {
-                    insert_change(tx, &change, now).await?;
-                    insert_audit(tx, &[audit]).await?;
-                }
-                Ok(())
-            })
+            let (partner_id, id, record) = (partner_id.clone(), id.clone(), record.clone());
+            Box::pin(async move { write_status(tx, (&partner_id, &id), status, &record).await })
         })
         .await?;
     app.published(ObjectKind::Client, &client.id).await;
@@ -154,24 +133,99 @@ pub async fn set_status(app: &App, actor: Actor, client: &Client, status: Status
 pub async fn rotate_secret(app: &App, actor: Actor, client: &Client) -> Result<Option<SecretString>, Fault> {
     let secret = new_secret(&*app.platform.entropy);
     let mac = app.secrets.mac(&client.id, &secret);
-    let (partner_id, id, now) = (client.partner_id.clone(), client.id.clone(), app.platform.now());
-    let change = app.change(ObjectKind::Client, &client.id);
+    let (partner_id, id) = (client.partner_id.clone(), client.id.clone());
     let audit = app.audited(actor, &client.partner_id, "client.secret_replaced", &client.id);
+    let record = Record::new(app, &client.id, audit);
     let replaced = app
         .db
         .write(move |tx| {
-            let (partner_id, id, mac) = (partner_id.clone(), id.clone(), mac.clone());
-            let (change, audit) = (change.clone(), audit.clone());
-            Box::pin(async move {
-                let replaced = clients::set_client_secret(tx, &partner_id, &id, &mac).await?;
-                if replaced {
-                    insert_change(tx, &change, now).await?;
-                    insert_audit(tx, &[audit]).await?;
-                }
-                Ok(replaced)
-            })
+            let (partner_id, id) = (partner_id.clone(), id.clone());
+            let (mac, record) = (mac.clone(), record.clone());
+            Box::pin(async move { write_secret(tx, (&partner_id, &id), (&mac, None), &record).await })
         })
         .await?;
     app.published(ObjectKind::Client, &client.id).await;
     Ok(replaced.then_some(secret))
+}
+
+/// What is written beside a change of a client, drawn before the unit that makes it.
+#[derive(Debug, Clone)]
+pub(crate) struct Record {
+    pub(crate) change: NewChange,
+    pub(crate) audit: NewAudit,
+}
+
+impl Record {
+    fn new(app: &App, client_id: &str, audit: NewAudit) -> Self {
+        Self { change: app.change(ObjectKind::Client, client_id), audit }
+    }
+
+    async fn write(&self, tx: &mut Tx) -> Result<(), Fault> {
+        insert_change(tx, &self.change, self.audit.occurred_at).await?;
+        insert_audit(tx, std::slice::from_ref(&self.audit)).await
+    }
+}
+
+/// What the audit says of a new client.
+pub(crate) fn created_details(client: &Client) -> serde_json::Value {
+    json!({
+        "alias": client.settings.alias,
+        "auth_method": client.settings.auth_method.as_str(),
+        "scope": client.settings.scope.scope().to_string(),
+    })
+}
+
+/// What the audit calls a change of state.
+pub(crate) fn status_action(status: Status) -> &'static str {
+    if status == Status::Active { "client.enabled" } else { "client.disabled" }
+}
+
+/// Inserts a client; `false` when its alias is taken.
+pub(crate) async fn insert(tx: &mut Tx, client: &Client, record: &Record) -> Result<bool, Fault> {
+    let inserted = clients::insert_client(tx, client).await?;
+    if inserted {
+        record.write(tx).await?;
+    }
+    Ok(inserted)
+}
+
+/// Sets a client's state, by partner and id.
+pub(crate) async fn write_status(
+    tx: &mut Tx,
+    (partner_id, id): (&str, &str),
+    status: Status,
+    record: &Record,
+) -> Result<(), Fault> {
+    if clients::set_client_status(tx, partner_id, id, status).await? {
+        record.write(tx).await?;
+    }
+    Ok(())
+}
+
+/// Replaces a client's secret; the old one stays good until the given moment, or is void with this transaction. `false`
+/// for a client without a secret.
+pub(crate) async fn write_secret(
+    tx: &mut Tx,
+    (partner_id, id): (&str, &str),
+    (mac, old_until): (&str, Option<UnixSeconds>),
+    record: &Record,
+) -> Result<bool, Fault> {
+    match old_until {
+        Some(until) => client_secrets::keep_old_secret(tx, partner_id, id, until).await?,
+        None => drop(client_secrets::delete_old_secret(tx, id).await?),
+    }
+    let replaced = client_secrets::set_client_secret(tx, partner_id, id, mac).await?;
+    if replaced {
+        record.write(tx).await?;
+    }
+    Ok(replaced)
+}
+
+/// Ends a client's old secret before its time; `false` when there was none.
+pub(crate) async fn end_old_secret(tx: &mut Tx, id: &str, record: &Record) -> Result<bool, Fault> {
+    let ended = client_secrets::delete_old_secret(tx, id).await?;
+    if ended {
+        record.write(tx).await?;
+    }
+    Ok(ended)
 }

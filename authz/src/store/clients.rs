@@ -12,7 +12,7 @@ use super::{from_json, known, to_json};
 use crate::domain::{
     Status,
     audience::Policy,
-    client::{Client, ClientKey, ClientSettings},
+    client::{Client, ClientKey, ClientSettings, OldSecret},
 };
 
 struct Row {
@@ -30,6 +30,8 @@ struct Row {
     legacy_assertion_audience: bool,
     dpop_required: bool,
     created_at_s: i64,
+    old_secret_mac: Option<String>,
+    old_secret_expires_at_s: Option<i64>,
 }
 row!(Row {
     client_id,
@@ -45,13 +47,18 @@ row!(Row {
     access_token_ttl_s,
     legacy_assertion_audience,
     dpop_required,
-    created_at_s
+    created_at_s,
+    old_secret_mac,
+    old_secret_expires_at_s
 });
 
 macro_rules! columns {
     () => {
         "client_id, partner_id, alias, status, auth_method, secret_mac, scope, grant_types, profile,
-        allowed_origins, access_token_ttl_s, legacy_assertion_audience, dpop_required, created_at_s"
+        allowed_origins, access_token_ttl_s, legacy_assertion_audience, dpop_required, created_at_s,
+        (SELECT old.secret_mac FROM client_old_secret old WHERE old.client_id = client.client_id) AS old_secret_mac,
+        (SELECT old.expires_at_s FROM client_old_secret old WHERE old.client_id = client.client_id)
+            AS old_secret_expires_at_s"
     };
 }
 
@@ -62,6 +69,10 @@ impl Row {
             partner_id: self.partner_id,
             status: known(&self.status, "client.status")?,
             secret_mac: self.secret_mac,
+            old_secret: self
+                .old_secret_mac
+                .zip(self.old_secret_expires_at_s)
+                .map(|(mac, at)| OldSecret { mac, expires_at: UnixSeconds(at) }),
             created_at: UnixSeconds(self.created_at_s),
             settings: ClientSettings {
                 alias: self.alias,
@@ -186,26 +197,6 @@ pub async fn set_client_status(
         .await
         .map(|done| done.rows_affected() == 1))
     .map_err(while_doing("set client status"))
-}
-
-const SET_SECRET: &str = "UPDATE client SET secret_mac = $3
-    WHERE partner_id = $1 AND client_id = $2 AND secret_mac IS NOT NULL";
-
-/// Replaces the secret's MAC; `false` when the partner has no such client or it has no secret.
-pub async fn set_client_secret(
-    tx: &mut Tx,
-    partner_id: &str,
-    client_id: &str,
-    secret_mac: &str,
-) -> Result<bool, Fault> {
-    on!(tx, conn => sqlx::query(SET_SECRET)
-        .bind(partner_id)
-        .bind(client_id)
-        .bind(secret_mac)
-        .execute(conn)
-        .await
-        .map(|done| done.rows_affected() == 1))
-    .map_err(while_doing("set client secret"))
 }
 
 const FIND: &str = concat!("SELECT ", columns!(), " FROM client WHERE client_id = $1");

@@ -103,6 +103,19 @@ pub async fn has_unnumbered(tx: &mut Tx) -> Result<bool, Fault> {
         .map_err(while_doing("look for unnumbered directory events"))
 }
 
+/// How far the numbers jump after a restore: further than any reader can be ahead of the backup.
+const SKIPPED: i64 = 1_000_000_000;
+
+/// Leaves numbers out, so that no position of before is one of this feed: its reader gets a snapshot.
+pub async fn skip_numbers(tx: &mut Tx) -> Result<(), Fault> {
+    on!(tx, conn => sqlx::query("UPDATE directory_counter SET last_seq = last_seq + $1 WHERE name = 'directory'")
+        .bind(SKIPPED)
+        .execute(conn)
+        .await
+        .map(drop))
+    .map_err(while_doing("skip directory numbers"))
+}
+
 const HEAD: &str = "SELECT last_seq FROM directory_counter WHERE name = 'directory'";
 
 /// The last number given. Read it before the objects: they are then at least as new.

@@ -1,5 +1,6 @@
 //! SQL, one file per table family. Free functions on an open transaction; no rules.
 
+pub mod client_secrets;
 pub mod clients;
 pub mod directory;
 pub mod operations;

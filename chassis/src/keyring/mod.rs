@@ -17,10 +17,12 @@ use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use self::store::{
-    Candidate, KeyRow, Planning, begin_rotation, follow_plan, list_keys, reseal_key, revoke_key, wanted_steps,
+    Candidate, KeyRow, Planning, begin_rotation, follow_plan, list_keys, revoke_key, wanted_steps,
 };
 use crate::Platform;
+use crate::audit::{Actor, NewAudit};
 use crate::db::{Db, Fault, while_doing};
+use crate::sealed::SIGNING_KEY;
 use crate::shutdown::Shutdown;
 
 /// Pause between two looks at the ring. Another node's new key is known here after this long, which is well
@@ -93,15 +95,23 @@ impl KeyRing {
         self.held.load().rows.iter().map(KeyRow::as_ring_key).collect()
     }
 
-    /// Begins a rotation before its time: publishes a next key, which signs once every verifier can know it.
+    /// Begins a rotation before its time: publishes a next key, which signs once every verifier can know it. Where one
+    /// is published already, nothing changes.
     ///
     /// # Errors
     /// When the database fails; then nothing has changed.
     pub async fn begin_rotation(&self) -> Result<(), Fault> {
         let opening = self.opening();
         let planning = opening.planning_with_candidate().await?;
-        let rows = self.db.write(move |tx| Box::pin(begin_rotation(tx, planning.clone()))).await?;
+        let audit = self.audited("key.published", planning.candidate.as_ref().map(|key| key.kid.as_str()));
+        let rows =
+            self.db.write(move |tx| Box::pin(begin_rotation(tx, planning.clone(), audit.clone()))).await?;
         self.take_over(rows)
+    }
+
+    /// The audit row of what somebody asked for; steps that are due by themselves have none.
+    fn audited(&self, action: &'static str, kid: Option<&str>) -> NewAudit {
+        NewAudit::change(&self.platform, Actor::node(), "", action, kid.unwrap_or_default())
     }
 
     /// Revokes a key: it is gone at once, and if it was the active one another signs from now on. Every node of
@@ -112,26 +122,24 @@ impl KeyRing {
     pub async fn revoke(&self, kid: &str) -> Result<bool, Fault> {
         let opening = self.opening();
         let planning = opening.planning_with_candidate().await?;
-        let kid = kid.to_owned();
+        let (kid, audit) = (kid.to_owned(), self.audited("key.revoked", Some(kid)));
         let rows = self
             .db
             .write(move |tx| {
-                let (kid, planning) = (kid.clone(), planning.clone());
-                Box::pin(async move { revoke_key(tx, &kid, planning).await })
+                let (kid, planning, audit) = (kid.clone(), planning.clone(), audit.clone());
+                Box::pin(async move { revoke_key(tx, &kid, planning, audit).await })
             })
             .await?;
         rows.map(|rows| self.take_over(rows)).transpose().map(|done| done.is_some())
     }
 
-    /// One look at the ring: takes the steps that are due, seals keys anew that are under an older master key,
-    /// and takes over what other nodes did. Safe on every node at once, and after a crash in the middle.
+    /// One look at the ring: takes the steps that are due, and takes over what other nodes did. Safe on every node at
+    /// once, and after a crash in the middle.
     ///
     /// # Errors
     /// When the database fails; the keys held before stay in use.
     pub async fn rotate(&self) -> Result<(), Fault> {
-        let opening = self.opening();
-        let rows = opening.planned_rows().await?;
-        opening.reseal(&rows).await?;
+        let rows = self.opening().planned_rows().await?;
         self.take_over(rows)
     }
 
@@ -208,26 +216,12 @@ impl Opening<'_> {
     }
 
     fn seal(&self, kid: &str, plain: &[u8]) -> Result<String, Fault> {
-        self.master.seal(self.platform.random(), &aad(kid), plain).map_err(while_doing("seal a signing key"))
+        self.master.seal(self.platform.random(), &place(kid), plain).map_err(while_doing("seal a signing key"))
     }
 
     fn open_sealed(&self, row: &KeyRow) -> Result<Vec<u8>, Fault> {
-        let opened = self.master.open(&aad(&row.kid), &row.sealed_jwk);
+        let opened = self.master.open(&place(&row.kid), &row.sealed_jwk);
         opened.map_err(while_doing("open a signing key; is this the master key that sealed it?"))
-    }
-
-    async fn reseal(&self, rows: &[KeyRow]) -> Result<(), Fault> {
-        for row in rows.iter().filter(|row| self.master.is_outdated(&row.sealed_jwk)) {
-            let (kid, old) = (row.kid.clone(), row.sealed_jwk.clone());
-            let new = self.seal(&kid, &self.open_sealed(row)?)?;
-            self.db
-                .write(move |tx| {
-                    let (kid, old, new) = (kid.clone(), old.clone(), new.clone());
-                    Box::pin(async move { reseal_key(tx, &kid, &old, &new).await })
-                })
-                .await?;
-        }
-        Ok(())
     }
 
     /// Opens all keys of the ring and renders the JWKS.
@@ -252,8 +246,18 @@ impl Opening<'_> {
 }
 
 /// Where a sealed key belongs: it opens nowhere else.
-fn aad(kid: &str) -> Aad<'_> {
-    Aad { tenant: "", table: "signing_key", row: kid, field: "sealed_jwk" }
+fn place(kid: &str) -> Aad<'_> {
+    SIGNING_KEY.place("", kid, "")
+}
+
+/// The keys of a database's ring as they are stored: the active one, the next, the retired ones. Opens nothing and
+/// takes no step, so that it can be asked at any time and without the master key.
+///
+/// # Errors
+/// When the database fails, or a stored state or algorithm is none.
+pub async fn list_ring(db: &Db) -> Result<Vec<RingKey>, Fault> {
+    let rows = db.read(|tx| Box::pin(list_keys(tx))).await?;
+    rows.iter().map(KeyRow::as_ring_key).collect()
 }
 
 impl fmt::Debug for KeyRing {

@@ -5,6 +5,7 @@ use std::str::FromStr;
 use keys::ring::{KeyState, RingKey, RingPolicy, Step, plan};
 use keys::{Algorithm, UnixSeconds};
 
+use crate::audit::{NewAudit, insert_audit};
 use crate::db::{Fault, Tx, while_doing};
 use crate::{on, row};
 
@@ -59,8 +60,6 @@ const DELETE_KEY: &str = "DELETE FROM signing_key WHERE kid = $1 AND state <> 'a
 
 const REVOKE_KEY: &str = "DELETE FROM signing_key WHERE kid = $1";
 
-const RESEAL_KEY: &str = "UPDATE signing_key SET sealed_jwk = $3 WHERE kid = $1 AND sealed_jwk = $2";
-
 /// All keys of the ring: the active one, the next, the retired ones.
 pub(super) async fn list_keys(tx: &mut Tx) -> Result<Vec<KeyRow>, Fault> {
     on!(tx, conn => sqlx::query_as(LIST_KEYS).fetch_all(conn).await).map_err(while_doing("list signing keys"))
@@ -75,12 +74,17 @@ pub(super) async fn follow_plan(tx: &mut Tx, planning: Planning) -> Result<Vec<K
 
 /// Publishes the candidate as the next key, unless one of the wanted algorithm is published already: it takes over
 /// as soon as the policy lets it.
-pub(super) async fn begin_rotation(tx: &mut Tx, mut planning: Planning) -> Result<Vec<KeyRow>, Fault> {
+pub(super) async fn begin_rotation(
+    tx: &mut Tx,
+    mut planning: Planning,
+    audit: NewAudit,
+) -> Result<Vec<KeyRow>, Fault> {
     take_ring(tx).await?;
     let rows = list_keys(tx).await?;
     let wanted = planning.policy.alg.as_str();
     if !rows.iter().any(|row| row.state == KeyState::Next.as_str() && row.ring == wanted) {
         take_step(tx, Step::CreateNext, &mut planning).await?;
+        insert_audit(tx, &[audit]).await?;
     }
     settle(tx, planning).await
 }
@@ -91,6 +95,7 @@ pub(super) async fn revoke_key(
     tx: &mut Tx,
     kid: &str,
     planning: Planning,
+    audit: NewAudit,
 ) -> Result<Option<Vec<KeyRow>>, Fault> {
     take_ring(tx).await?;
     let revoked = on!(&mut *tx, conn => sqlx::query(REVOKE_KEY)
@@ -102,6 +107,7 @@ pub(super) async fn revoke_key(
     if revoked == 0 {
         return Ok(None);
     }
+    insert_audit(tx, &[audit]).await?;
     settle(tx, planning).await.map(Some)
 }
 
@@ -131,12 +137,6 @@ async fn settle(tx: &mut Tx, mut planning: Planning) -> Result<Vec<KeyRow>, Faul
 pub(super) fn wanted_steps(rows: &[KeyRow], planning: &Planning) -> Result<Vec<Step>, Fault> {
     let keys: Vec<RingKey> = rows.iter().map(KeyRow::as_ring_key).collect::<Result<_, _>>()?;
     Ok(plan(&keys, &planning.policy, planning.now))
-}
-
-/// Replaces a sealed text by one under the current master key, unless somebody else did.
-pub(super) async fn reseal_key(tx: &mut Tx, kid: &str, old: &str, new: &str) -> Result<(), Fault> {
-    on!(tx, conn => sqlx::query(RESEAL_KEY).bind(kid).bind(old).bind(new).execute(conn).await.map(drop))
-        .map_err(while_doing("seal a signing key anew"))
 }
 
 async fn take_step(tx: &mut Tx, step: Step, planning: &mut Planning) -> Result<(), Fault> {

@@ -6,6 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 use keys::seal::{Aad, MasterKeys};
 use keys::{SigningKey, UnixSeconds};
 
+use crate::sealed::WEBHOOK_SEED;
 use crate::Fault;
 
 /// The key pair of one endpoint.
@@ -55,7 +56,7 @@ pub fn signatures(
 
 /// Whose seed is sealed: it opens under no other partner and no other endpoint.
 fn place<'a>(partner_id: &'a str, endpoint_id: &'a str) -> Aad<'a> {
-    Aad { tenant: partner_id, table: "webhook_endpoint", row: endpoint_id, field: "secret" }
+    WEBHOOK_SEED.place(partner_id, endpoint_id, "")
 }
 
 /// Seals a seed for the endpoint's row.

@@ -249,6 +249,7 @@ impl World {
                 issuer: ISSUER.into(),
                 audience: AUDIENCE.into(),
                 metadata_url: format!("{AUDIENCE}/.well-known/oauth-protected-resource"),
+                epoch: keys::RestoreEpoch::default(),
             },
             requirements: Requirements::from_openapi(&document()).unwrap(),
             keys: Arc::clone(&keys),

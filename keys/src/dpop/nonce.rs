@@ -1,5 +1,6 @@
-//! The server's nonces (RFC 9449 §8, §9): no memory, shared by all nodes through the master key.
+//! The server's nonces (RFC 9449 §8, §9): no memory, shared by all nodes through a common key.
 
+use crate::epoch::RestoreEpoch;
 use crate::mac::MacKey;
 use crate::seal::MasterKeys;
 use crate::{UnixSeconds, b64, digest};
@@ -12,19 +13,32 @@ const LABEL: &str = "dpop-nonce";
 /// Makes and recognises the nonces of one service.
 #[derive(Debug, Clone)]
 pub struct Nonces {
-    current: MacKey,
-    older: Vec<MacKey>,
+    key: MacKey,
+    epoch: RestoreEpoch,
 }
 
 impl Nonces {
-    /// Derives the service's keys for this purpose. Nonces under an older master key are recognised still.
+    /// Derives the service's key for this purpose.
     pub fn new(master: &MasterKeys) -> Self {
-        Self { current: master.mac_key(LABEL), older: master.mac_keys(LABEL) }
+        Self { key: master.mac_key(LABEL), epoch: RestoreEpoch::default() }
+    }
+
+    /// The same for a database of this epoch. Nonces of an earlier one are not recognised: they may go with proofs
+    /// whose use was forgotten by the restore.
+    #[must_use]
+    pub fn in_epoch(self, epoch: RestoreEpoch) -> Self {
+        Self { epoch, ..self }
+    }
+
+    /// Whether a proof of this moment must carry a nonce, because the memory of its use may have been lost by a
+    /// restore. One with a current nonce was made after it.
+    pub fn are_due(&self, issued_at: UnixSeconds) -> bool {
+        self.epoch.voids(issued_at)
     }
 
     /// The nonce of the present window.
     pub fn issue(&self, now: UnixSeconds) -> String {
-        of_window(&self.current, window(now))
+        self.of_window(window(now))
     }
 
     /// Whether the nonce is of the present window or the one before. The next one is taken too, as a node
@@ -32,14 +46,13 @@ impl Nonces {
     pub fn accepts(&self, nonce: &str, now: UnixSeconds) -> bool {
         let present = window(now);
         let windows = [present, present.saturating_sub(1), present.saturating_add(1)];
-        let is = |key: &MacKey, window| digest::equal(of_window(key, window).as_bytes(), nonce.as_bytes());
-        let mut keys = std::iter::once(&self.current).chain(&self.older);
-        keys.any(|key| windows.into_iter().any(|window| is(key, window)))
+        windows.into_iter().any(|window| digest::equal(self.of_window(window).as_bytes(), nonce.as_bytes()))
     }
-}
 
-fn of_window(key: &MacKey, window: i64) -> String {
-    b64::encode(&key.mac(&[&window.to_be_bytes()])[..18])
+    fn of_window(&self, window: i64) -> String {
+        let mac = self.key.mac(&[&window.to_be_bytes(), &self.epoch.number().to_be_bytes()]);
+        b64::encode(&mac[..18])
+    }
 }
 
 fn window(now: UnixSeconds) -> i64 {
@@ -72,11 +85,17 @@ mod tests {
 
     #[test]
     fn a_nonce_survives_a_change_of_the_master_key() {
-        let nonce = nonces(1).issue(NOW);
-        let rekeyed = MasterKeys::new(MasterKey::new([2; 32]), vec![MasterKey::new([1; 32])]);
-        let rekeyed = Nonces::new(&rekeyed);
-        assert!(rekeyed.accepts(&nonce, NOW) && rekeyed.accepts(&rekeyed.issue(NOW), NOW));
-        assert_ne!(rekeyed.issue(NOW), nonce);
+        let keys = |current: u8| MasterKeys::new(MasterKey::new([current; 32]), Vec::new()).hashing_with([7; 32]);
+        let nonce = Nonces::new(&keys(1)).issue(NOW);
+        assert!(Nonces::new(&keys(2)).accepts(&nonce, NOW));
+    }
+
+    #[test]
+    fn a_restore_voids_nonces_and_demands_them_of_earlier_proofs() {
+        let restored = nonces(1).in_epoch(RestoreEpoch::new(1, NOW));
+        assert!(!restored.accepts(&nonces(1).issue(NOW), NOW));
+        assert!(restored.accepts(&restored.issue(NOW), NOW));
+        assert!(restored.are_due(NOW) && !restored.are_due(NOW.plus(1)) && !nonces(1).are_due(NOW));
     }
 
     #[test]

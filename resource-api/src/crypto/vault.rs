@@ -4,14 +4,24 @@
 
 use std::collections::BTreeMap;
 
+use chassis::sealed::{SealedColumn, SealedField as Field};
 use chassis::{Entropy, Fault, entropy};
 use keys::mac::MacKey;
-use keys::seal::{Aad, MasterKeys};
+use keys::seal::MasterKeys;
 
 use crate::domain::pii::{Pii, PiiField};
 
-/// The table a sealed field is bound to, beside partner, subject and field name.
-const TABLE: &str = "customer_pii";
+/// Personal data: a text opens only for its partner, subject and field.
+const PERSONAL_DATA: SealedColumn = SealedColumn {
+    table: "customer_pii",
+    column: "sealed",
+    tenant: Some("partner_id"),
+    row: "sub",
+    field: Field::Column("field"),
+};
+
+/// The sealed columns that this service has beside those of [`chassis::sealed::COLUMNS`].
+pub const SEALED: &[SealedColumn] = &[PERSONAL_DATA];
 
 /// Seals and opens personal data.
 #[derive(Clone)]
@@ -70,7 +80,7 @@ impl Vault {
                 place[2].as_bytes(),
                 value.as_bytes(),
             ]);
-            let aad = Aad { tenant: partner_id, table: TABLE, row: sub, field: field.as_str() };
+            let aad = PERSONAL_DATA.place(partner_id, sub, field.as_str());
             let sealed = self
                 .master
                 .seal(entropy::bytes(random), &aad, value.as_bytes())
@@ -90,7 +100,7 @@ impl Vault {
         let mut fields = BTreeMap::new();
         for (name, text) in sealed {
             let Ok(field) = name.parse::<PiiField>() else { continue };
-            let aad = Aad { tenant: partner_id, table: TABLE, row: sub, field: field.as_str() };
+            let aad = PERSONAL_DATA.place(partner_id, sub, field.as_str());
             let plain = self.master.open(&aad, text).map_err(chassis::while_doing("open personal data"))?;
             let value = String::from_utf8(plain).map_err(chassis::while_doing("read personal data"))?;
             fields.insert(field, value);

@@ -151,6 +151,8 @@ pub(super) fn api_config(place: &Place<'_>, clients: &[Client], options: &Option
         database_url: SecretString::from(place.database.url().expose().to_owned()),
         master_key: Some(SecretString::from(keys::b64::encode(API_MASTER))),
         master_key_file: None,
+        readable_master_keys: Vec::new(),
+        readable_master_key_files: Vec::new(),
         client: ClientConfig {
             client_id: client.client_id.clone(),
             private_jwk: Some(SecretString::from(jwk.to_string())),
