@@ -1,53 +1,10 @@
-//! `countersign audit verify`, and which databases an operator's command looks at.
+//! `countersign audit verify`.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Context;
-use chassis::db::{DatabaseUrl, Db, DbOptions};
-use secrecy::ExposeSecret;
+use chassis::db::{Db, DbOptions};
 
-use super::serve::{Service, read, service_of};
-
-/// Which services: by their configuration files, or both of a data directory.
-#[derive(clap::Args)]
-#[group(required = true, multiple = false)]
-pub(super) struct Where {
-    /// A service's configuration file; repeat it for the other service.
-    #[arg(long, value_name = "FILE")]
-    config: Vec<PathBuf>,
-    /// Data directory of `countersign dev`.
-    #[arg(long, value_name = "DIR")]
-    data_dir: Option<PathBuf>,
-}
-
-impl Where {
-    /// The services by name, each with its database.
-    pub(super) fn databases(&self) -> anyhow::Result<Vec<(&'static str, DatabaseUrl)>> {
-        if let Some(folder) = &self.data_dir {
-            return ["authz", "resource-api"]
-                .into_iter()
-                .map(|service| {
-                    let file = folder.join(format!("{service}.sqlite"));
-                    anyhow::ensure!(file.exists(), "{} does not exist", file.display());
-                    Ok((service, DatabaseUrl::sqlite(&file)))
-                })
-                .collect();
-        }
-        self.config
-            .iter()
-            .map(|file| {
-                let (service, url) = match service_of(file)? {
-                    Service::Authz => ("authz", read::<authz::Config>(file)?.database_url),
-                    Service::ResourceApi => {
-                        ("resource-api", read::<resource_api::config::Config>(file)?.database_url)
-                    }
-                };
-                Ok((service, url.expose_secret().parse().context("database_url")?))
-            })
-            .collect()
-    }
-}
+use super::place::Where;
 
 /// Verifies the audit of each service and says what was looked at; status 1 when anything does not hold.
 pub(super) async fn verify(place: Where) -> anyhow::Result<ExitCode> {

@@ -10,7 +10,7 @@ use chassis::outbox::rfc3339;
 use keys::UnixSeconds;
 use serde_json::Value;
 
-use super::audit::Where;
+use super::place::Where;
 
 /// Prints everything that is known of a request; status 1 when it is nothing.
 pub(super) async fn explain(error_id: &str, place: Where) -> anyhow::Result<ExitCode> {

@@ -2,8 +2,12 @@
 
 mod apply;
 mod audit;
+mod backup;
+mod client;
 mod explain;
+mod keys;
 mod ledger;
+mod place;
 mod ready;
 mod sandbox_gateway;
 mod serve;
@@ -61,8 +65,22 @@ enum Command {
         /// The `error_id` of the answer (`err_…`), or its header `x-request-id`.
         error_id: String,
         #[command(flatten)]
-        place: audit::Where,
+        place: place::Where,
     },
+    /// Look after signing keys and the master key.
+    Keys {
+        #[command(subcommand)]
+        command: keys::KeysCommand,
+    },
+    /// Look after clients.
+    Client {
+        #[command(subcommand)]
+        command: client::ClientCommand,
+    },
+    /// Copy `SQLite` databases into a new directory, while services run on them.
+    Backup(backup::BackupArguments),
+    /// Put a backup back into an empty place. What counts once and was issued before is void afterwards.
+    Restore(backup::RestoreArguments),
     /// Look after the audit.
     Audit {
         #[command(subcommand)]
@@ -78,7 +96,7 @@ enum Command {
 #[derive(Subcommand)]
 enum AuditCommand {
     /// Prove order, completeness and content of every chain; exit status 1 if anything was changed.
-    Verify(audit::Where),
+    Verify(place::Where),
 }
 
 #[derive(Subcommand)]
@@ -115,6 +133,10 @@ impl Cli {
             }
             Command::Apply { config, file } => apply::run(&config, &file).await,
             Command::Explain { error_id, place } => explain::explain(&error_id, place).await,
+            Command::Keys { command } => keys::run(command).await,
+            Command::Client { command } => client::run(command).await,
+            Command::Backup(arguments) => backup::backup(arguments).await,
+            Command::Restore(arguments) => backup::restore(arguments).await,
             Command::Audit { command: AuditCommand::Verify(place) } => audit::verify(place).await,
             Command::Ledger { command: LedgerCommand::Verify(place) } => ledger::verify(place).await,
         }

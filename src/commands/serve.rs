@@ -69,10 +69,20 @@ pub(super) fn read<T: DeserializeOwned + Checked>(file: &Path) -> anyhow::Result
 }
 
 /// Which service a configuration file is for.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Service {
     Authz,
     ResourceApi,
+}
+
+impl Service {
+    /// The name of the service, of its migrations, and of its files in a data directory.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Authz => "authz",
+            Self::ResourceApi => "resource-api",
+        }
+    }
 }
 
 /// Told by the key that only one of them has and needs: `resource_api` or `resource`.

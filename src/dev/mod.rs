@@ -21,6 +21,8 @@ use chassis::telemetry;
 use crate::listen::{Loopback, LoopbackPort};
 use authority::Authority;
 use credentials::{Credentials, Ops};
+pub(crate) use credentials::write_private;
+pub(crate) use services::previous_master;
 
 /// How long running requests may take to end after Ctrl-C.
 const DRAIN: Duration = Duration::from_secs(10);

@@ -65,6 +65,13 @@ impl Files {
     }
 }
 
+/// The master key before this one, if it lies beside it: `authz.master.previous`.
+pub(crate) fn previous_master(current: &Path) -> Option<PathBuf> {
+    let mut name = current.as_os_str().to_owned();
+    name.push(".previous");
+    Some(PathBuf::from(name)).filter(|file| file.exists())
+}
+
 /// What runs.
 pub(crate) struct Running {
     pub(crate) resource_api: resource_api::Running,
@@ -79,6 +86,7 @@ pub(crate) fn authz_config(credentials: &Credentials, files: &Files) -> anyhow::
         sqlite(&files.authz_database),
         SecretString::from(master),
     );
+    config.readable_master_key_files = previous_master(&files.authz_master).into_iter().collect();
     config.public_origins = vec![origin(&credentials.front_door)?];
     config.operation_origins = vec![origin(&credentials.front_door)?];
     config.listener = files.listener();
@@ -105,7 +113,7 @@ fn resource_config(
         master_key: None,
         master_key_file: Some(files.resource_master.clone()),
         readable_master_keys: Vec::new(),
-        readable_master_key_files: Vec::new(),
+        readable_master_key_files: previous_master(&files.resource_master).into_iter().collect(),
         client: ClientConfig {
             client_id: client.client_id.clone(),
             private_jwk: Some(SecretString::from(jwk.to_string())),

@@ -64,6 +64,11 @@ impl DatabaseUrl {
         }
     }
 
+    /// The file of an SQLite database; `None` for any other.
+    pub fn sqlite_file(&self) -> Option<PathBuf> {
+        (self.engine == Engine::Sqlite).then(|| self.path())
+    }
+
     /// The file of an SQLite database.
     pub(crate) fn path(&self) -> PathBuf {
         PathBuf::from(self.rest.expose_secret())

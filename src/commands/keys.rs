@@ -1,0 +1,283 @@
+//! `countersign keys`: the signing keys of a service, and its master key.
+
+use std::process::ExitCode;
+
+use anyhow::bail;
+use chassis::Platform;
+use chassis::db::Db;
+use chassis::keyring::{KeyRing, list_ring};
+use chassis::outbox::rfc3339;
+use chassis::sealed::rekey as seal_anew;
+use clap::{Subcommand, ValueEnum};
+use keys::UnixSeconds;
+use keys::ring::{KeyState, RingKey, RingPolicy};
+
+use super::place::{Place, Where};
+use super::serve::Service;
+
+/// What can be done with keys. A service may run on the database meanwhile: it follows within a second.
+#[derive(Subcommand)]
+pub(super) enum KeysCommand {
+    /// List signing keys: which one signs, which one is next and from when, which ones are only published still.
+    List(Ask),
+    /// Publish a new signing key now. It takes over once every verifier can know it; no token becomes invalid.
+    ///
+    /// Safe at any time. Asking twice makes one key. The old key stays published until the last token it signed has
+    /// expired, and then goes by itself. To be used when a key is merely old; if it may be known to somebody else, use
+    /// `keys revoke`.
+    Rotate(Ask),
+    /// Take a signing key out of use at once, because somebody else may know it. What it signed becomes invalid!
+    ///
+    /// Its private half is destroyed. If it was the one that signs, the next one, or else a new one, signs from this
+    /// moment; verifiers that cache the JWKS refuse that key's tokens until they fetch the JWKS again. Clients get new
+    /// tokens by asking for them as they always do.
+    Revoke {
+        /// The key's id, as `keys list` shows it.
+        kid: String,
+        #[command(flatten)]
+        ask: Ask,
+    },
+    /// Seal everything anew under the present master key, while services run, so that the previous one can be removed.
+    ///
+    /// Before: give every node of the service the new key as `master_key_file` and the previous one in
+    /// `readable_master_key_files` (docs/operations.md, "Changing the master key"). Interrupted, it is simply run again.
+    Rekey(Ask),
+}
+
+/// Which services.
+#[derive(clap::Args)]
+pub(super) struct Ask {
+    #[command(flatten)]
+    place: Where,
+    /// Only this one of the services that are named.
+    #[arg(long, value_enum)]
+    service: Option<ServiceName>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum ServiceName {
+    Authz,
+    ResourceApi,
+}
+
+impl Ask {
+    fn places(&self) -> anyhow::Result<Vec<Place>> {
+        let wanted = match self.service {
+            None => None,
+            Some(ServiceName::Authz) => Some(Service::Authz),
+            Some(ServiceName::ResourceApi) => Some(Service::ResourceApi),
+        };
+        let mut places = self.place.places()?;
+        places.retain(|place| wanted.is_none_or(|wanted| place.service == wanted));
+        if places.is_empty() {
+            bail!("--service names none of the services given");
+        }
+        Ok(places)
+    }
+}
+
+/// Runs the command.
+pub(super) async fn run(command: KeysCommand) -> anyhow::Result<ExitCode> {
+    match command {
+        KeysCommand::List(ask) => list(&ask).await,
+        KeysCommand::Rotate(ask) => rotate(&ask).await,
+        KeysCommand::Revoke { kid, ask } => revoke(&kid, &ask).await,
+        KeysCommand::Rekey(ask) => rekey(&ask).await,
+    }
+}
+
+async fn list(ask: &Ask) -> anyhow::Result<ExitCode> {
+    for place in ask.places()? {
+        let db = place.open().await?;
+        let ring = list_ring(&db).await;
+        db.close().await;
+        println!("{}", place.service.name());
+        print!("{}", told(&ring?, &place.ring_policy()));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The keys of one ring, for a person.
+fn told(ring: &[RingKey], policy: &RingPolicy) -> String {
+    if ring.is_empty() {
+        return "  no key yet; the service makes one when it starts\n".to_owned();
+    }
+    let mut lines = String::new();
+    for key in ring {
+        let at = |moment: Option<UnixSeconds>| moment.map(rfc3339).unwrap_or_default();
+        let what = match key.state {
+            KeyState::Active => format!(
+                "signs since {}; its successor is due at {}",
+                at(key.activated_at),
+                at(key.signs_until(policy))
+            ),
+            KeyState::Next => {
+                format!("published since {}; signs from {}", at(Some(key.published_at)), at(key.signs_from(policy)))
+            }
+            KeyState::Retired => format!(
+                "signed until {}; verifies what it signed until {}, then it goes",
+                at(key.retired_at),
+                at(key.published_until(policy))
+            ),
+        };
+        let line = format!("  {}  {:6} {:8} {what}\n", key.kid, key.alg.as_str(), key.state);
+        lines.push_str(&line);
+    }
+    lines
+}
+
+/// Opens a service's ring as the service itself does.
+async fn open_ring(place: &Place, db: &Db) -> anyhow::Result<std::sync::Arc<KeyRing>> {
+    let platform = Platform::system(false);
+    Ok(KeyRing::open(db.clone(), platform, place.master_keys()?, place.ring_policy()).await?)
+}
+
+async fn rotate(ask: &Ask) -> anyhow::Result<ExitCode> {
+    for place in ask.places()? {
+        let db = place.open_migrated().await?;
+        let ring = open_ring(&place, &db).await?;
+        let before = ring.list()?;
+        ring.begin_rotation().await?;
+        let (after, policy) = (ring.list()?, place.ring_policy());
+        db.close().await;
+        let service = place.service.name();
+        let signing = after.iter().find(|key| key.state == KeyState::Active);
+        let Some(next) = after.iter().find(|key| key.state == KeyState::Next) else {
+            bail!("{service}: the ring has no next key; look at `keys list` and ask again");
+        };
+        let known = before.iter().any(|key| key.kid == next.kid);
+        let published = if known { "was published before" } else { "is published now" };
+        let from = next.signs_from(&policy).map(rfc3339).unwrap_or_default();
+        println!("{service}: {} {published}. It signs from {from} (the JWKS may be cached until then).", next.kid);
+        if let Some(signing) = signing {
+            println!("{service}: until then {} signs; what it signed stays valid.", signing.kid);
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn revoke(kid: &str, ask: &Ask) -> anyhow::Result<ExitCode> {
+    for place in ask.places()? {
+        let db = place.open().await?;
+        let found = list_ring(&db).await?.into_iter().find(|key| key.kid == kid);
+        let Some(key) = found else {
+            db.close().await;
+            continue;
+        };
+        place.migrate(&db).await?;
+        let ring = open_ring(&place, &db).await?;
+        let gone = ring.revoke(kid).await?;
+        let signing = ring.active();
+        db.close().await;
+        if !gone {
+            bail!("{kid} went while it was being revoked; look at `keys list`");
+        }
+        let cached_s = place.ring_policy().jwks_max_age_s;
+        print!("{}", revoked(place.service, &key, signing.kid(), cached_s));
+        return Ok(ExitCode::SUCCESS);
+    }
+    bail!("no service here has a signing key {kid}; `countersign keys list` shows them")
+}
+
+/// What stops working, for a person.
+fn revoked(service: Service, key: &RingKey, signing: &str, cached_s: i64) -> String {
+    let name = service.name();
+    let mut said = format!("{name}: {} is revoked and its private half destroyed.\n", key.kid);
+    if key.state == KeyState::Next {
+        said.push_str("It had signed nothing: nothing stops working.\n");
+        return said;
+    }
+    let (signed, verifier) = match service {
+        Service::Authz => ("Every token that it signed", "The payments API knows within 5 seconds; others that"),
+        Service::ResourceApi => ("Everything that it signed", "Whoever"),
+    };
+    said += &format!(
+        "{signed} is refused from now on, here within a second. {verifier} cache the JWKS go on accepting it for up \
+         to {cached_s} seconds.\n"
+    );
+    if key.state == KeyState::Active {
+        said += &format!(
+            "{signing} signs from now on. Whoever holds a JWKS without it refuses what it signs until they fetch it \
+             again: at an unknown kid, or after at most {cached_s} seconds.\n"
+        );
+    }
+    said
+}
+
+async fn rekey(ask: &Ask) -> anyhow::Result<ExitCode> {
+    let platform = Platform::system(false);
+    let mut clean = true;
+    for place in ask.places()? {
+        let service = place.service.name();
+        let master = place.master_keys()?;
+        let db = place.open_migrated().await?;
+        let columns = place.sealed_columns();
+        let mut told = |at: chassis::sealed::Progress| {
+            eprintln!("{service}: {}.{}: {} sealed anew", at.table, at.column, at.sealed_anew);
+        };
+        let done = seal_anew((&db, &platform), &master, &columns, &mut told).await;
+        db.close().await;
+        let done = done?;
+        let current = master.current().id();
+        println!("{service}: {} texts were sealed anew under the master key {current}.", done.sealed_anew);
+        if done.left == 0 {
+            println!(
+                "{service}: nothing is sealed under any other key any more: remove the others from \
+                 readable_master_keys and readable_master_key_files, restart, and destroy them."
+            );
+        } else {
+            clean = false;
+            println!(
+                "{service}: {} texts are under another key again. A node still seals under it: give every node the new \
+                 key as master_key_file, then run this again.",
+                done.left
+            );
+        }
+    }
+    Ok(if clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+#[cfg(test)]
+mod tests {
+    use keys::Algorithm;
+
+    use super::*;
+
+    fn key(kid: &str, state: KeyState) -> RingKey {
+        let moment = |at| Some(UnixSeconds(at));
+        RingKey {
+            kid: kid.to_owned(),
+            alg: Algorithm::Es256,
+            state,
+            published_at: UnixSeconds(1_000),
+            activated_at: (state != KeyState::Next).then_some(UnixSeconds(2_000)),
+            retired_at: if state == KeyState::Retired { moment(3_000) } else { None },
+        }
+    }
+
+    #[test]
+    fn a_list_says_who_signs_and_when_the_others_do() {
+        let policy = resource_api::ring_policy();
+        let ring = [key("a", KeyState::Active), key("n", KeyState::Next), key("r", KeyState::Retired)];
+        let said = told(&ring, &policy);
+        assert_eq!(said.lines().count(), 3, "{said}");
+        for part in [
+            "active   signs since 1970-01-01T00:33:20Z",
+            "next     published since 1970-01-01T00:16:40Z; signs from 1970-01-01T00:21:50Z",
+            "retired  signed until 1970-01-01T00:50:00Z; verifies what it signed until 1970-01-02T00:50:10Z",
+        ] {
+            assert!(said.contains(part), "{part} in {said}");
+        }
+        assert!(told(&[], &policy).contains("no key yet"));
+    }
+
+    #[test]
+    fn a_revocation_says_what_stops_working() {
+        let said = revoked(Service::Authz, &key("a", KeyState::Active), "b", 300);
+        assert!(said.contains("Every token that it signed is refused") && said.contains("b signs from now on"));
+        let said = revoked(Service::Authz, &key("n", KeyState::Next), "b", 300);
+        assert!(said.contains("nothing stops working"), "{said}");
+        let said = revoked(Service::ResourceApi, &key("r", KeyState::Retired), "b", 300);
+        assert!(!said.contains("signs from now on") && said.contains("300 seconds"), "{said}");
+    }
+}
