@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a helper that fails must fail its test")]
 
+mod backups;
 mod batch;
 mod claims;
 mod faults;
@@ -10,6 +11,7 @@ mod groups;
 mod keyring;
 mod leases;
 mod migrations;
+mod rekey;
 mod replay;
 mod sweeper;
 mod units;

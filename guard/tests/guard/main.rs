@@ -8,6 +8,7 @@ mod cors;
 mod jwks;
 mod operations;
 mod proofs;
+mod restored;
 mod signatures;
 mod tokens;
 mod world;

@@ -54,6 +54,18 @@ async fn send(world: &World, (method, path): (&str, &str), token: &str, proof: &
     world.send(method, path, &[("authorization", &authorization), ("dpop", proof)], "{}").await
 }
 
+/// A bound token for one payment, and a proof for it.
+pub(crate) fn payment_proof(world: &World, jti: &str, nonce: Option<&str>) -> (String, String) {
+    let token = bound(world, TokenKind::OneTime);
+    let proof = Plan { nonce, ..Plan::pay(world, &token, jti) }.sign();
+    (token, proof)
+}
+
+/// Pays with a proof.
+pub(crate) async fn pay_with_proof(world: &World, token: &str, proof: &str) -> Reply {
+    pay(world, token, proof).await
+}
+
 async fn pay(world: &World, token: &str, proof: &str) -> Reply {
     send(world, ("POST", PAY), token, proof).await
 }

@@ -19,12 +19,32 @@ fn key() -> SigningKey {
 
 async fn signing_world(profile: Profile) -> World {
     let world = World::start().await;
+    let_sign(&world, profile);
+    world
+}
+
+/// The client must sign from now on.
+fn let_sign(world: &World, profile: Profile) {
     let mut signed = client("cli_a");
     signed.profile = profile;
     let key = if profile == Profile::PtiJws { pti_key() } else { key() };
     signed.signature_keys = HashMap::from([(key.kid().to_owned(), key.public_jwk().verifying_key())]);
     world.register(signed);
-    world
+}
+
+/// A request that is signed at this moment as the profile asks.
+pub(crate) async fn signed_at(world: &World, profile: Profile, nonce: &str) -> Reply {
+    let_sign(world, profile);
+    if profile == Profile::HttpSignature {
+        return send(world, &key(), nonce, (0, BODY)).await;
+    }
+    let signature = pti_signature(world, "/users/u1/funding");
+    let headers = [
+        ("x-pti-client-id", "cli_a"),
+        ("x-pti-signature", signature.as_str()),
+        ("content-type", "application/json"),
+    ];
+    world.send("POST", "/users/u1/funding", &headers, BODY).await
 }
 
 /// Signs a POST of [`BODY`] to `/v1/pay` and sends it with `sent` as its body.

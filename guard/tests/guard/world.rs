@@ -22,7 +22,7 @@ use http::{HeaderMap, StatusCode, request::Parts};
 use keys::dpop::Nonces;
 use keys::seal::{MasterKey, MasterKeys};
 use keys::token::{AccessToken, OperationGrant, Scope, TokenKind};
-use keys::{SigningKey, UnixSeconds, jws};
+use keys::{RestoreEpoch, SigningKey, UnixSeconds, jws};
 use serde_json::{Map, Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -238,24 +238,30 @@ async fn buffer(request: Request, next: Next) -> Response {
 
 impl World {
     pub(crate) async fn start() -> Self {
+        Self::in_epoch(RestoreEpoch::default()).await
+    }
+
+    /// A service on a database that was restored.
+    pub(crate) async fn in_epoch(epoch: RestoreEpoch) -> Self {
         let key = SigningKey::es256_from_seed([7; 32]).unwrap();
         let jwks = JwksServer::start(jwks_of(&[&key])).await;
         let keys = Arc::new(KeyCache::new(Arc::new(OverTcp(jwks.address))));
         let clock = Arc::new(AtomicI64::new(NOW));
         let (directory, memory) = (Arc::new(Directory::default()), Arc::new(Memory::default()));
         let time = Arc::clone(&clock);
+        let nonces = Nonces::new(&MasterKeys::new(MasterKey::new([9; 32]), Vec::new())).in_epoch(epoch);
         let guard = Guard::new(Setup {
             settings: Settings {
                 issuer: ISSUER.into(),
                 audience: AUDIENCE.into(),
                 metadata_url: format!("{AUDIENCE}/.well-known/oauth-protected-resource"),
-                epoch: keys::RestoreEpoch::default(),
+                epoch,
             },
             requirements: Requirements::from_openapi(&document()).unwrap(),
             keys: Arc::clone(&keys),
             standing: directory.clone(),
             replay: memory.clone(),
-            dpop: Dpop::new(Nonces::new(&MasterKeys::new(MasterKey::new([9; 32]), Vec::new())), false),
+            dpop: Dpop::new(nonces, false),
             now: Arc::new(move || UnixSeconds(time.load(Ordering::SeqCst))),
             facts,
             render,
