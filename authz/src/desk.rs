@@ -91,9 +91,9 @@ impl Desk {
             return Err(DeskError::Settings(problems));
         }
         let alias = partner.to_owned();
-        let found = self.db.read(move |tx| {
-            Box::pin(async move { partners::find_partner_by_alias(tx, &alias).await })
-        });
+        let found = self
+            .db
+            .read(move |tx| Box::pin(async move { partners::find_partner_by_alias(tx, &alias).await }));
         let partner = found.await?.ok_or_else(|| DeskError::NoPartner(partner.to_owned()))?;
         let id = self.platform.new_id("cli");
         let secret = needs_secret(settings.auth_method).then(|| new_secret(&*self.platform.entropy));
@@ -149,7 +149,9 @@ impl Desk {
         let replaced = self.db.write(move |tx| {
             let (partner_id, id) = (partner_id.clone(), id.clone());
             let (mac, record) = (mac.clone(), record.clone());
-            Box::pin(async move { rules::write_secret(tx, (&partner_id, &id), (&mac, old_until), &record).await })
+            Box::pin(
+                async move { rules::write_secret(tx, (&partner_id, &id), (&mac, old_until), &record).await },
+            )
         });
         if replaced.await? { Ok(secret) } else { Err(DeskError::NoSecret) }
     }
@@ -177,9 +179,9 @@ impl Desk {
         let (partner_id, id) = (client.partner_id.clone(), client.id.clone());
         let disabled = self.db.write(move |tx| {
             let (partner_id, id, record) = (partner_id.clone(), id.clone(), record.clone());
-            Box::pin(async move {
-                rules::write_status(tx, (&partner_id, &id), Status::Disabled, &record).await
-            })
+            Box::pin(
+                async move { rules::write_status(tx, (&partner_id, &id), Status::Disabled, &record).await },
+            )
         });
         Ok(disabled.await?)
     }
@@ -190,8 +192,7 @@ impl Desk {
             kind: ObjectKind::Client,
             object_id: client.id.clone(),
         };
-        let audit =
-            NewAudit::change(&self.platform, Actor::node(), &client.partner_id, action, &client.id);
+        let audit = NewAudit::change(&self.platform, Actor::node(), &client.partner_id, action, &client.id);
         Record { change, audit: audit.with(details) }
     }
 }

@@ -144,9 +144,11 @@ pub async fn start(
     let (keys, ending) = (Arc::clone(&app.keys), shutdown.clone());
     shutdown.spawn("key rotation", async move { keys.run_rotation(ending).await });
     let sweeper = Sweeper::new(app.db.clone(), app.platform.clone());
-    let sweeper = sweeper
-        .table("directory_event", "expires_at_s", "event_id")
-        .table("client_old_secret", "expires_at_s", "client_id");
+    let sweeper = sweeper.table("directory_event", "expires_at_s", "event_id").table(
+        "client_old_secret",
+        "expires_at_s",
+        "client_id",
+    );
     let ending = shutdown.clone();
     shutdown.spawn("sweeper", async move { sweeper.run(ending).await });
     let audit =

@@ -58,8 +58,9 @@ pub async fn release_lease(tx: &mut Tx, name: &str, holder: &str) -> Result<(), 
 /// Whether any process holds a lease now: a service runs on this database.
 pub async fn is_anybody_at_work(tx: &mut Tx, now_ms: i64) -> Result<bool, Fault> {
     const FIND: &str = "SELECT name FROM lease WHERE expires_at_ms > $1 LIMIT 1";
-    let found: Option<(String,)> = on!(tx, conn => sqlx::query_as(FIND).bind(now_ms).fetch_optional(conn).await)
-        .map_err(while_doing("look for leases"))?;
+    let found: Option<(String,)> =
+        on!(tx, conn => sqlx::query_as(FIND).bind(now_ms).fetch_optional(conn).await)
+            .map_err(while_doing("look for leases"))?;
     Ok(found.is_some())
 }
 

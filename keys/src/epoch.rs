@@ -45,7 +45,8 @@ mod tests {
         assert!(!RestoreEpoch::default().voids(UnixSeconds(i64::MIN)));
         assert!(!RestoreEpoch::default().voids(UnixSeconds(0)));
         let epoch = RestoreEpoch::new(2, UnixSeconds(100));
-        for (issued_at, void) in [(i64::MIN, true), (99, true), (100, true), (101, false), (i64::MAX, false)] {
+        for (issued_at, void) in [(i64::MIN, true), (99, true), (100, true), (101, false), (i64::MAX, false)]
+        {
             assert_eq!(epoch.voids(UnixSeconds(issued_at)), void, "{issued_at}");
         }
     }

@@ -1,9 +1,9 @@
 //! What an operator does from the command line on the database of this service.
 
+use chassis::Platform;
 use chassis::audit::{Actor, NewAudit, insert_audit};
 use chassis::db::{Db, Fault};
 use chassis::epoch::advance_epoch;
-use chassis::Platform;
 use keys::RestoreEpoch;
 
 /// Begins the next restore epoch of a database that was put back from a backup, before a service runs on it: what

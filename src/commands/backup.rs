@@ -88,7 +88,9 @@ pub(super) async fn backup(arguments: BackupArguments) -> anyhow::Result<ExitCod
     let manifest = Manifest { countersign, made_at_s: made_at.0, databases };
     write_private(&out.join(MANIFEST), &serde_json::to_vec_pretty(&manifest)?)?;
     fs::File::open(&out)?.sync_all()?;
-    println!("The master keys are not in it: without them nobody can open what is sealed. Keep them elsewhere.");
+    println!(
+        "The master keys are not in it: without them nobody can open what is sealed. Keep them elsewhere."
+    );
     Ok(ExitCode::SUCCESS)
 }
 
@@ -109,12 +111,15 @@ pub(super) async fn restore(arguments: RestoreArguments) -> anyhow::Result<ExitC
             if let Some(folder) = arguments.place.data_dir() {
                 fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
             }
-            let found: Vec<&Listed> = places.iter().map(|place| listed(&manifest, place)).collect::<Result<_, _>>()?;
+            let found: Vec<&Listed> =
+                places.iter().map(|place| listed(&manifest, place)).collect::<Result<_, _>>()?;
             for (place, listed) in places.iter().zip(found) {
                 put_back(place, &from, listed).await?;
             }
             let made_at = rfc3339(UnixSeconds(manifest.made_at_s));
-            println!("What happened after {made_at} is not in it: docs/operations.md says what to tell partners.");
+            println!(
+                "What happened after {made_at} is not in it: docs/operations.md says what to tell partners."
+            );
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -157,7 +162,10 @@ async fn begin_epoch_of_idle(place: &Place, db: &Db) -> anyhow::Result<RestoreEp
     place.migrate(db).await?;
     let now_ms = Platform::system(false).clock.now_ms();
     if db.read(move |tx| Box::pin(is_anybody_at_work(tx, now_ms))).await? {
-        bail!("{}: a service runs on this database; end it, wait 5 seconds and ask again", place.service.name());
+        bail!(
+            "{}: a service runs on this database; end it, wait 5 seconds and ask again",
+            place.service.name()
+        );
     }
     begin_epoch(place, db).await
 }

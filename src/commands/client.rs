@@ -91,7 +91,11 @@ pub(super) async fn run(command: ClientCommand) -> anyhow::Result<ExitCode> {
             let found = desk.find_client(&client).await?;
             let ended = desk.end_old_secret(&found).await?;
             desk.close().await;
-            println!("{}: {}", found.id, if ended { "its old secret is void" } else { "it has no old secret" });
+            println!(
+                "{}: {}",
+                found.id,
+                if ended { "its old secret is void" } else { "it has no old secret" }
+            );
             Ok(ExitCode::SUCCESS)
         }
         ClientCommand::Disable { client, place } => {
@@ -161,7 +165,10 @@ async fn rotate_secret(client: &str, keep_old_for: i64, place: &Where) -> anyhow
         println!("The old secret is refused within a second.");
     } else {
         let until = rfc3339(Platform::system(false).now().plus(keep_old_for));
-        println!("The old secret is good until {until}, or until `countersign client end-old-secret {}`.", found.id);
+        println!(
+            "The old secret is good until {until}, or until `countersign client end-old-secret {}`.",
+            found.id
+        );
     }
     Ok(ExitCode::SUCCESS)
 }

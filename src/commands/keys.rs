@@ -112,7 +112,11 @@ fn told(ring: &[RingKey], policy: &RingPolicy) -> String {
                 at(key.signs_until(policy))
             ),
             KeyState::Next => {
-                format!("published since {}; signs from {}", at(Some(key.published_at)), at(key.signs_from(policy)))
+                format!(
+                    "published since {}; signs from {}",
+                    at(Some(key.published_at)),
+                    at(key.signs_from(policy))
+                )
             }
             KeyState::Retired => format!(
                 "signed until {}; verifies what it signed until {}, then it goes",
@@ -148,7 +152,10 @@ async fn rotate(ask: &Ask) -> anyhow::Result<ExitCode> {
         let known = before.iter().any(|key| key.kid == next.kid);
         let published = if known { "was published before" } else { "is published now" };
         let from = next.signs_from(&policy).map(rfc3339).unwrap_or_default();
-        println!("{service}: {} {published}. It signs from {from} (the JWKS may be cached until then).", next.kid);
+        println!(
+            "{service}: {} {published}. It signs from {from} (the JWKS may be cached until then).",
+            next.kid
+        );
         if let Some(signing) = signing {
             println!("{service}: until then {} signs; what it signed stays valid.", signing.kid);
         }
@@ -188,7 +195,9 @@ fn revoked(service: Service, key: &RingKey, signing: &str, cached_s: i64) -> Str
         return said;
     }
     let (signed, verifier) = match service {
-        Service::Authz => ("Every token that it signed", "The payments API knows within 5 seconds; others that"),
+        Service::Authz => {
+            ("Every token that it signed", "The payments API knows within 5 seconds; others that")
+        }
         Service::ResourceApi => ("Everything that it signed", "Whoever"),
     };
     said += &format!(
@@ -274,7 +283,9 @@ mod tests {
     #[test]
     fn a_revocation_says_what_stops_working() {
         let said = revoked(Service::Authz, &key("a", KeyState::Active), "b", 300);
-        assert!(said.contains("Every token that it signed is refused") && said.contains("b signs from now on"));
+        assert!(
+            said.contains("Every token that it signed is refused") && said.contains("b signs from now on")
+        );
         let said = revoked(Service::Authz, &key("n", KeyState::Next), "b", 300);
         assert!(said.contains("nothing stops working"), "{said}");
         let said = revoked(Service::ResourceApi, &key("r", KeyState::Retired), "b", 300);

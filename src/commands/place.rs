@@ -40,7 +40,9 @@ impl Where {
     /// The services, whether their databases are there or not.
     pub(super) fn places(&self) -> anyhow::Result<Vec<Place>> {
         match &self.data_dir {
-            Some(folder) => SERVICES.into_iter().map(|service| Place::in_directory(service, folder)).collect(),
+            Some(folder) => {
+                SERVICES.into_iter().map(|service| Place::in_directory(service, folder)).collect()
+            }
             None => self.config.iter().map(|file| Place::of_config(file)).collect(),
         }
     }
@@ -73,7 +75,10 @@ enum Settings {
     Authz(Box<authz::Config>),
     ResourceApi(Box<resource_api::config::Config>),
     /// Of the payments API in a data directory: its master key and the previous one.
-    Files { current: PathBuf, previous: Vec<PathBuf> },
+    Files {
+        current: PathBuf,
+        previous: Vec<PathBuf>,
+    },
 }
 
 impl Place {

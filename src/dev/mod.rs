@@ -20,8 +20,8 @@ use chassis::telemetry;
 
 use crate::listen::{Loopback, LoopbackPort};
 use authority::Authority;
-use credentials::{Credentials, Ops};
 pub(crate) use credentials::write_private;
+use credentials::{Credentials, Ops};
 pub(crate) use services::previous_master;
 
 /// How long running requests may take to end after Ctrl-C.

@@ -280,9 +280,7 @@ impl ReachClient<'_> {
         let stored = known.and_then(|known| known.secret_mac.clone());
         let (secret_mac, drawn) = match (&self.want.secret, stored) {
             _ if !needs_secret(self.want.settings.auth_method) => (None, None),
-            (Some(given), Some(stored))
-                if self.secrets.matches(&id, given.expose_secret(), &[&stored]) =>
-            {
+            (Some(given), Some(stored)) if self.secrets.matches(&id, given.expose_secret(), &[&stored]) => {
                 (Some(stored), None)
             }
             (Some(given), _) => (Some(self.secrets.mac(&id, given)), None),

@@ -56,7 +56,9 @@ impl Refusal {
                     .because(refusal)
             }
             Self::Replayed => unauthorized(code, "The signature's nonce was used before."),
-            Self::Void => unauthorized(code, "The service was restored from a backup. Sign the request anew."),
+            Self::Void => {
+                unauthorized(code, "The service was restored from a backup. Sign the request anew.")
+            }
         }
     }
 }

@@ -10,6 +10,7 @@ mod documents;
 mod dpop;
 mod management;
 mod matrix;
+mod operators;
 mod platform;
 mod pti;
 mod rates;

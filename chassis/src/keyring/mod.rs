@@ -216,7 +216,9 @@ impl Opening<'_> {
     }
 
     fn seal(&self, kid: &str, plain: &[u8]) -> Result<String, Fault> {
-        self.master.seal(self.platform.random(), &place(kid), plain).map_err(while_doing("seal a signing key"))
+        self.master
+            .seal(self.platform.random(), &place(kid), plain)
+            .map_err(while_doing("seal a signing key"))
     }
 
     fn open_sealed(&self, row: &KeyRow) -> Result<Vec<u8>, Fault> {

@@ -6,8 +6,8 @@ use base64::engine::general_purpose::STANDARD;
 use keys::seal::{Aad, MasterKeys};
 use keys::{SigningKey, UnixSeconds};
 
-use crate::sealed::WEBHOOK_SEED;
 use crate::Fault;
+use crate::sealed::WEBHOOK_SEED;
 
 /// The key pair of one endpoint.
 #[derive(Clone)]

@@ -80,7 +80,8 @@ async fn in_use(database: &TestDatabase, platform: &Platform) -> Db {
     KeyRing::open(db.clone(), platform.clone(), old(), POLICY).await.unwrap();
     with_hash_root(&db, platform, old()).await.unwrap();
     let webhook = COLUMNS.iter().find(|column| column.column == "secret_sealed").unwrap();
-    let seed = |plain: &[u8]| old().seal(platform.random(), &webhook.place("p0", "whe_1", ""), plain).unwrap();
+    let seed =
+        |plain: &[u8]| old().seal(platform.random(), &webhook.place("p0", "whe_1", ""), plain).unwrap();
     let endpoint = ["p0".to_owned(), "whe_1".to_owned(), seed(b"present"), seed(b"previous")];
     execute(&db, INSERT_ENDPOINT, endpoint.to_vec()).await;
     for index in 0..ROWS {
@@ -96,11 +97,13 @@ async fn in_use(database: &TestDatabase, platform: &Platform) -> Db {
 async fn open_all(db: &Db, master: &MasterKeys) -> usize {
     type Place = (String, String, String, String);
     const ALL: &str = "SELECT partner, owner, field, sealed FROM note_field ORDER BY owner";
-    const SEEDS: &str = "SELECT partner_id, endpoint_id, secret_sealed, previous_sealed FROM webhook_endpoint";
+    const SEEDS: &str =
+        "SELECT partner_id, endpoint_id, secret_sealed, previous_sealed FROM webhook_endpoint";
     let rows = |sql: &'static str| {
         db.read(move |tx| {
             Box::pin(async move {
-                on!(tx, conn => sqlx::query_as::<_, Place>(sql).fetch_all(conn).await).map_err(while_doing("list"))
+                on!(tx, conn => sqlx::query_as::<_, Place>(sql).fetch_all(conn).await)
+                    .map_err(while_doing("list"))
             })
         })
     };

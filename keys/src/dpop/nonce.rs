@@ -85,7 +85,8 @@ mod tests {
 
     #[test]
     fn a_nonce_survives_a_change_of_the_master_key() {
-        let keys = |current: u8| MasterKeys::new(MasterKey::new([current; 32]), Vec::new()).hashing_with([7; 32]);
+        let keys =
+            |current: u8| MasterKeys::new(MasterKey::new([current; 32]), Vec::new()).hashing_with([7; 32]);
         let nonce = Nonces::new(&keys(1)).issue(NOW);
         assert!(Nonces::new(&keys(2)).accepts(&nonce, NOW));
     }

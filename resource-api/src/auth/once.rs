@@ -233,9 +233,11 @@ async fn begin_with_token(
         Redeemed::Fresh => Begun::Fresh,
         Redeemed::Repeat(found) => earlier(found),
         Redeemed::Running => Begun::Refused(still_running()),
-        Redeemed::Expired => {
-            Begun::Refused(Refusal::new(Class::Unauthorized, "invalid_token", "The token has expired or was voided."))
-        }
+        Redeemed::Expired => Begun::Refused(Refusal::new(
+            Class::Unauthorized,
+            "invalid_token",
+            "The token has expired or was voided.",
+        )),
         Redeemed::Mismatch(part) => {
             let detail = format!("The token is for another operation: {part} differs. It is spent now.");
             let answer = attempt.recorded(Class::Forbidden, "operation_mismatch", &detail);

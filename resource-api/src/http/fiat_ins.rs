@@ -268,7 +268,11 @@ async fn read_for(app: &App, caller: &Caller, id: String) -> Result<FiatIn, Prob
 /// A one-time token that has expired repeats its own request and reads nothing.
 fn not_late(caller: &Caller) -> Result<(), Refusal> {
     if caller.one_time.as_ref().is_some_and(|token| token.late) {
-        return Err(Refusal::new(Class::Unauthorized, "invalid_token", "The token has expired or was voided."));
+        return Err(Refusal::new(
+            Class::Unauthorized,
+            "invalid_token",
+            "The token has expired or was voided.",
+        ));
     }
     Ok(())
 }
