@@ -71,7 +71,18 @@ impl Files {
         self.private("authz.toml", &self.authz).display().to_string()
     }
 
-    fn resource_api_file(&self) -> String {
+    /// Another master key takes the place of the present one, which can still be read with.
+    pub(crate) fn change_master(&mut self) {
+        let next = self.private("master.next", &keys::b64::encode([9; 32])).display().to_string();
+        let line = format!("master_key_file = \"{}\"\n", self.folder.path().join("master").display());
+        let readable =
+            line.replace("master_key_file = ", "readable_master_key_files = [").replace("\"\n", "\"]\n");
+        let both = format!("master_key_file = \"{next}\"\n{readable}");
+        self.authz = self.authz.replace(&line, &both);
+        self.resource_api = self.resource_api.replace(&line, &both);
+    }
+
+    pub(crate) fn resource_api_file(&self) -> String {
         self.private("resource-api.toml", &self.resource_api).display().to_string()
     }
 }

@@ -8,12 +8,12 @@ use serde_json::{Value, json};
 use crate::world::call::with_status;
 use crate::world::{Call, Customer, Reply, World};
 
-fn device() -> SigningKey {
+pub(crate) fn device() -> SigningKey {
     SigningKey::es256_from_seed([42; 32]).expect("a key")
 }
 
 /// The call with a proof by `key`; the token goes under the scheme DPoP.
-fn proved(world: &World, call: Call, token: &str, key: &SigningKey, nonce: Option<&str>) -> Call {
+pub(crate) fn proved(world: &World, call: Call, token: &str, key: &SigningKey, nonce: Option<&str>) -> Call {
     let jti = world.unique("proof");
     let (method, uri) = (call.method, call.url.clone());
     let new = NewProof { method, uri: &uri, jti: &jti, iat: world.now(), access_token: Some(token), nonce };
@@ -54,7 +54,7 @@ fn unproved(reply: &Reply, code: &str) {
 }
 
 /// A client token for the payments API, bound to the device's key.
-async fn bound_client_token(world: &World, scope: &str) -> String {
+pub(crate) async fn bound_client_token(world: &World, scope: &str) -> String {
     let client = world.client("ta/backend");
     let url = format!("{}/oauth2/token", world.issuer);
     let (jti, secret) = (world.unique("proof"), client.secret.as_ref().expect("a secret"));

@@ -246,3 +246,46 @@ fn every_test_that_the_security_checklist_names_exists() {
     assert!(named > 50, "the table was not understood");
     assert_none("docs/security-checklist.md", &wrong);
 }
+
+/// No sealed column can be forgotten when the master key changes: a place for sealing comes from a column that is
+/// declared, every declaration stands in a list, and every column that is named as sealed is declared.
+#[test]
+fn every_sealed_column_is_in_the_list_of_its_service() {
+    let mut wrong = Vec::new();
+    let mut declared = 0;
+    for path in files("rs") {
+        let name = relative(&path);
+        if name.starts_with("keys/") || name.starts_with("bench/") || !name.contains("src/") {
+            continue;
+        }
+        let text = read(&path);
+        let places = text.matches("Aad {").count();
+        if places > 0 && name != "chassis/src/sealed/mod.rs" {
+            wrong.push(format!("{name}: makes a place for sealing without a SealedColumn"));
+        }
+        declared += text.matches(": SealedColumn =").count();
+    }
+    let listed = [chassis::sealed::COLUMNS, resource_api::crypto::vault::SEALED].concat();
+    if declared != listed.len() {
+        wrong.push(format!("{declared} columns are declared and {} are listed", listed.len()));
+    }
+    for path in files("sql") {
+        let mut table = String::new();
+        for line in read(&path).lines() {
+            let code = line.split("--").next().unwrap_or_default();
+            if let Some(rest) = code.trim().strip_prefix("CREATE TABLE ") {
+                table = rest.split([' ', '(']).next().unwrap_or_default().to_owned();
+            }
+            if let Some(rest) = code.trim().strip_prefix("ALTER TABLE ") {
+                table = rest.split(' ').next().unwrap_or_default().to_owned();
+            }
+            let columns = code.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+            for column in columns.filter(|word| word.split('_').any(|part| part == "sealed")) {
+                if !listed.iter().any(|known| known.table == table && known.column == column) {
+                    wrong.push(format!("{}: {table}.{column} is in no list", relative(&path)));
+                }
+            }
+        }
+    }
+    assert_none("sealed columns", &wrong);
+}

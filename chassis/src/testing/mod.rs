@@ -76,6 +76,34 @@ impl TestDatabase {
         Self { url: cluster.url(&name), place: Place::Cluster }
     }
 
+    /// A copy of it as it is now. Nobody may be connected to it.
+    ///
+    /// # Panics
+    /// When it cannot be copied.
+    pub async fn copied(&self) -> Self {
+        match &self.place {
+            Place::Directory { .. } => {
+                let copy = Self::sqlite();
+                let file = copy.url.path();
+                crate::backup::back_up(&self.url, &file).await.expect("copy the test database");
+                copy
+            }
+            Place::Cluster => {
+                let (name, cluster) = (database_name(), cluster::running());
+                copy_database(&cluster.url("postgres"), &self.url, &name).await;
+                Self { url: cluster.url(&name), place: Place::Cluster }
+            }
+            Place::Server { admin, .. } => {
+                let name = database_name();
+                copy_database(admin, &self.url, &name).await;
+                let mut url = url::Url::parse(&admin.expose()).expect("a database URL");
+                url.set_path(&name);
+                let url = url.as_str().parse().expect("a database URL");
+                Self { url, place: Place::Server { admin: admin.clone(), name } }
+            }
+        }
+    }
+
     /// One of each engine: `for database in TestDatabase::both().await { .. }`.
     pub async fn both() -> [Self; 2] {
         [Self::sqlite(), Self::postgres().await]
@@ -162,6 +190,19 @@ fn database_name() -> String {
 
 async fn create_database(admin: &DatabaseUrl, name: &str) {
     execute(admin, format!("CREATE DATABASE {name}")).await.expect("create a test database");
+}
+
+/// The last connections of whoever used the original may take a moment to be gone.
+async fn copy_database(admin: &DatabaseUrl, original: &DatabaseUrl, name: &str) {
+    let url = url::Url::parse(&original.expose()).expect("a database URL");
+    let template = url.path().trim_start_matches('/').to_owned();
+    for _ in 0..50 {
+        if execute(admin, format!("CREATE DATABASE {name} TEMPLATE {template}")).await.is_ok() {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    panic!("the test database cannot be copied");
 }
 
 /// It may have vanished with its server; then there is nothing to drop.

@@ -206,6 +206,27 @@ pub(super) fn door(
 }
 
 impl World {
+    /// A copy of the payments API's database as it is now, in a database of its own.
+    pub(crate) async fn copy_of_api(&mut self) -> TestDatabase {
+        self.api.task.stop().await;
+        self.api.app.db.close().await;
+        let copy = self.databases.resource_api.copied().await;
+        self.restart_api().await;
+        copy
+    }
+
+    /// Puts the copy in the place of the payments API's database, as a restore does.
+    pub(crate) async fn restore_api(&mut self, copy: TestDatabase) {
+        self.api.task.stop().await;
+        self.api.app.db.close().await;
+        let db = copy.open().await;
+        resource_api::desk::begin_epoch(&db, &self.platform).await.expect("the next epoch");
+        db.close().await;
+        self.api.config.database_url = SecretString::from(copy.url().expose());
+        self.databases.resource_api = copy;
+        self.restart_api().await;
+    }
+
     /// Stops the payments API and starts it anew on the same database and port.
     pub(crate) async fn restart_api(&mut self) {
         self.api.task.stop().await;
