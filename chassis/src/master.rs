@@ -76,24 +76,21 @@ const INSERT_SECRET: &str = "INSERT INTO service_secret (name, sealed, created_a
 /// When the database fails or the root opens with none of the held keys.
 pub async fn with_hash_root(db: &Db, platform: &Platform, master: MasterKeys) -> Result<MasterKeys, Fault> {
     let place = SERVICE_SECRET.place("", HASH_ROOT, "");
-    let found = db.read(|tx| Box::pin(find_secret(tx))).await?;
-    let sealed = match found {
-        Some(sealed) => sealed,
-        None => {
-            let root = Zeroizing::new(platform.random::<32>());
-            let drawn = master
-                .seal(platform.random(), &place, &root[..])
-                .map_err(while_doing("seal the hash root"))?;
-            let now = platform.now().0;
-            db.write(move |tx| {
-                let drawn = drawn.clone();
-                Box::pin(async move {
-                    insert_secret(tx, &drawn, now).await?;
-                    find_secret(tx).await?.ok_or_else(|| Fault::new("draw the hash root: it vanished"))
-                })
+    let sealed = if let Some(sealed) = db.read(|tx| Box::pin(find_secret(tx))).await? {
+        sealed
+    } else {
+        let root = Zeroizing::new(platform.random::<32>());
+        let drawn =
+            master.seal(platform.random(), &place, &root[..]).map_err(while_doing("seal the hash root"))?;
+        let now = platform.now().0;
+        db.write(move |tx| {
+            let drawn = drawn.clone();
+            Box::pin(async move {
+                insert_secret(tx, &drawn, now).await?;
+                find_secret(tx).await?.ok_or_else(|| Fault::new("draw the hash root: it vanished"))
             })
-            .await?
-        }
+        })
+        .await?
     };
     let root = master
         .open(&place, &sealed)

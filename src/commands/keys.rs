@@ -189,28 +189,25 @@ async fn revoke(kid: &str, ask: &Ask) -> anyhow::Result<ExitCode> {
 /// What stops working, for a person.
 fn revoked(service: Service, key: &RingKey, signing: &str, cached_s: i64) -> String {
     let name = service.name();
-    let mut said = format!("{name}: {} is revoked and its private half destroyed.\n", key.kid);
+    let gone = format!("{name}: {} is revoked and its private half destroyed.\n", key.kid);
     if key.state == KeyState::Next {
-        said.push_str("It had signed nothing: nothing stops working.\n");
-        return said;
+        return gone + "It had signed nothing: nothing stops working.\n";
     }
     let (signed, verifier) = match service {
         Service::Authz => {
             ("Every token that it signed", "The payments API knows within 5 seconds; others that")
         }
-        Service::ResourceApi => ("Everything that it signed", "Whoever"),
+        Service::ResourceApi => ("Everything that it signed", "Others that"),
     };
-    said += &format!(
+    let void = format!(
         "{signed} is refused from now on, here within a second. {verifier} cache the JWKS go on accepting it for up \
          to {cached_s} seconds.\n"
     );
-    if key.state == KeyState::Active {
-        said += &format!(
-            "{signing} signs from now on. Whoever holds a JWKS without it refuses what it signs until they fetch it \
-             again: at an unknown kid, or after at most {cached_s} seconds.\n"
-        );
-    }
-    said
+    let other = format!(
+        "{signing} signs from now on. Whoever holds a JWKS without it refuses what it signs until they fetch it \
+         again: at an unknown kid, or after at most {cached_s} seconds.\n"
+    );
+    gone + &void + if key.state == KeyState::Active { &other } else { "" }
 }
 
 async fn rekey(ask: &Ask) -> anyhow::Result<ExitCode> {

@@ -2,7 +2,6 @@
 
 use keys::seal::{MasterKey, MasterKeys};
 use secrecy::SecretString;
-use serde_json::json;
 
 use crate::world::{World, personal_data};
 
@@ -40,7 +39,7 @@ flows! {
         let columns = [chassis::sealed::COLUMNS, resource_api::crypto::vault::SEALED].concat();
         let on = (&world.api.app.db, &world.platform);
         let done = chassis::sealed::rekey(on, &master, &columns, &mut |_| ()).await.expect("sealed anew");
-        assert!(done.sealed_anew > 8 && done.left == 0, "{done:?}");
+        assert!(done.sealed_anew >= 8 && done.left == 0, "{done:?}");
         assert_eq!(world.send(call.clone()).await.same(), paid.same(), "while it runs");
 
         world.api.config.readable_master_keys.clear();
@@ -60,7 +59,7 @@ flows! {
         let on = (&world.api.app.db, &world.platform);
         for keys in [other, MasterKeys::new(alone.current().clone(), vec![MasterKey::new([78; 32])])] {
             let done = chassis::sealed::rekey(on, &keys, &columns, &mut |_| ()).await.expect("every text opens");
-            assert!(done.sealed_anew > 8 && done.left == 0, "{done:?}");
+            assert!(done.sealed_anew >= 8 && done.left == 0, "{done:?}");
         }
     }
 }

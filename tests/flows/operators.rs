@@ -127,14 +127,16 @@ async fn fill(db: &Db) {
         db.write(move |tx| {
             let piece = piece.clone();
             Box::pin(async move {
-                for (sub, sealed) in piece {
-                    on!(&mut *tx, conn => sqlx::query("INSERT INTO customer_pii
-                        (partner_id, sub, field, sealed, value_mac, revision, updated_at_s)
-                        VALUES ('par_1', $1, 'given_name', $2, 'mac', 1, 0)")
-                        .bind(sub).bind(sealed).execute(conn).await.map(drop))
-                    .map_err(while_doing("insert"))?;
-                }
-                Ok(())
+                on!(tx, conn => {
+                    let mut insert = sqlx::QueryBuilder::new("INSERT INTO customer_pii
+                        (partner_id, sub, field, sealed, value_mac, revision, updated_at_s) ");
+                    insert.push_values(piece, |mut values, (sub, sealed)| {
+                        values.push("'par_1'").push_bind(sub).push("'given_name'").push_bind(sealed);
+                        values.push("'mac'").push("1").push("0");
+                    });
+                    insert.build().execute(conn).await.map(drop)
+                })
+                .map_err(while_doing("insert"))
             })
         })
         .await

@@ -162,25 +162,31 @@ fn outdated(column: SealedColumn, prefix: &str) -> String {
     format!("{name} IS NOT NULL AND substr({name}, 1, {}) <> '{prefix}'", prefix.len())
 }
 
+/// Replaces each text that is still the one that was opened, in one statement.
 async fn replace(tx: &mut Tx, column: SealedColumn, renewed: &[(Outdated, String)]) -> Result<u64, Fault> {
-    let mut replaced = 0;
-    for (old, new) in renewed {
-        replaced += on!(&mut *tx, conn => {
-            let mut statement = QueryBuilder::new(format!("UPDATE {} SET {} = ", column.table, column.column));
-            statement.push_bind(new.as_str()).push(format!(" WHERE {} = ", column.column));
-            statement.push_bind(old.sealed.as_str()).push(format!(" AND {} = ", column.row));
-            statement.push_bind(old.row_key.as_str());
-            if let Some(tenant) = column.tenant {
-                statement.push(format!(" AND {tenant} = ")).push_bind(old.tenant.as_str());
-            }
-            if let SealedField::Column(field) = column.field {
-                statement.push(format!(" AND {field} = ")).push_bind(old.field.as_str());
-            }
-            statement.build().execute(conn).await.map(|done| done.rows_affected())
-        })
-        .map_err(while_doing("seal a text anew"))?;
-    }
-    Ok(replaced)
+    let SealedColumn { table, column: name, tenant, row, field } = column;
+    let same = |name: &str, told: &str| format!(" AND {table}.{name} = told.{told}");
+    let tenant = tenant.map(|tenant| same(tenant, "column4")).unwrap_or_default();
+    let field = match field {
+        SealedField::Column(field) => same(field, "column5"),
+        SealedField::Named(_) => String::new(),
+    };
+    let row = same(row, "column3");
+    let found = format!(") AS told WHERE {table}.{name} = told.column2{row}{tenant}{field}");
+    on!(tx, conn => {
+        let mut statement = QueryBuilder::new(format!("UPDATE {table} SET {name} = told.column1 FROM ("));
+        statement.push_values(renewed, |mut values, (old, new)| {
+            values
+                .push_bind(new.as_str())
+                .push_bind(old.sealed.as_str())
+                .push_bind(old.row_key.as_str())
+                .push_bind(old.tenant.as_str())
+                .push_bind(old.field.as_str());
+        });
+        statement.push(found);
+        statement.build().execute(conn).await.map(|done| done.rows_affected())
+    })
+    .map_err(while_doing("seal texts anew"))
 }
 
 async fn count_outdated(db: &Db, column: SealedColumn, prefix: String) -> Result<u64, Fault> {
