@@ -100,7 +100,18 @@ const QUEUE_PARKED: &str = "UPDATE webhook_delivery
         ORDER BY missed.seq LIMIT $5)
     RETURNING seq";
 
+/// Requests for one endpoint at once take turns, so that they do not lock its deliveries in different orders.
+const TAKE_TURNS: &str =
+    "UPDATE webhook_endpoint SET status = status WHERE partner_id = $1 AND endpoint_id = $2";
+
 async fn queue_parked(tx: &mut Tx, endpoint: &Endpoint, now: UnixSeconds) -> Result<Replayed, Fault> {
+    let turn = on!(tx, conn => sqlx::query(TAKE_TURNS)
+        .bind(&endpoint.partner_id)
+        .bind(&endpoint.endpoint_id)
+        .execute(conn)
+        .await
+        .map(drop));
+    turn.map_err(while_doing("wait for a turn at a webhook endpoint"))?;
     let queued: Vec<Numbered> = on!(tx, conn => sqlx::query_as(QUEUE_PARKED)
         .bind(&endpoint.partner_id)
         .bind(&endpoint.endpoint_id)

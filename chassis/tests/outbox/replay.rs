@@ -125,7 +125,7 @@ async fn a_replay_is_bounded_and_goes_on_where_it_ended() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_many_replays_at_once_each_delivery_is_queued_once() {
-    const EVENTS: usize = 100;
+    const EVENTS: usize = 40;
     for world in World::both().await {
         let endpoint = world.register(PARTNER, "http://127.0.0.1:9/", &["fiat_in.*"]).await;
         world.commit((0..EVENTS).map(|_| world.event(PARTNER, "fiat_in.completed")).collect()).await;
@@ -136,7 +136,7 @@ async fn of_many_replays_at_once_each_delivery_is_queued_once() {
         .await;
         node.end().await;
         let outbox = world.outbox(loopback(), vec![0]);
-        let asked = (0..8).map(|_| queue(&world, &outbox, &endpoint, Replay::Parked));
+        let asked = (0..4).map(|_| queue(&world, &outbox, &endpoint, Replay::Parked));
         let queued = futures_util::future::join_all(asked).await;
         assert_eq!(queued.iter().flatten().map(|done| done.deliveries).sum::<usize>(), EVENTS);
         assert_eq!(world.deliveries_to(&endpoint, Some("pending")).await.len(), EVENTS);

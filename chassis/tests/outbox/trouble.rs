@@ -25,8 +25,10 @@ enum Manner {
     HangUp,
     /// Sends its caller elsewhere.
     Redirect,
-    /// Answers 200 with ten gigabytes.
+    /// Answers 200 with a body that does not end.
     Flood,
+    /// Answers 200 and says that ten gigabytes follow.
+    Boast,
     /// Answers 200 one byte at a time.
     Drip,
 }
@@ -50,14 +52,15 @@ async fn answer(mut stream: TcpStream, manner: Manner) {
     let mut request = [0; 16_384];
     let _ = stream.read(&mut request).await;
     let head = |rest: &str| format!("HTTP/1.1 {rest}\r\n\r\n").into_bytes();
-    let ten_gigabytes = "200 OK\r\ncontent-length: 10000000000";
     let head = match manner {
         Manner::Silence => return std::future::pending().await,
         Manner::Error | Manner::HangUp => head("500 No\r\ncontent-length: 0"),
         Manner::Redirect => head("308 There\r\nlocation: http://127.0.0.1:9/\r\ncontent-length: 0"),
         // Without a length, so that only counting can stop it.
         Manner::Flood => head("200 OK\r\nconnection: close"),
-        Manner::Drip => head(ten_gigabytes),
+        Manner::Boast => head("200 OK\r\ncontent-length: 10000000000"),
+        // Within what is taken, so that only the deadline can stop it.
+        Manner::Drip => head("200 OK\r\ncontent-length: 1000000"),
     };
     let (piece, pause) = match manner {
         Manner::Flood => (vec![b'x'; 65_536], Duration::ZERO),
@@ -112,14 +115,14 @@ fn soon(options: &mut OutboxOptions) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn r12_whatever_a_receiver_does_it_is_tried_for_three_days_then_parked_and_told_of_once() {
-    use Manner::{Drip, Error, Flood, HangUp, Redirect, Silence};
+    use Manner::{Boast, Drip, Error, Flood, HangUp, Redirect, Silence};
     for world in World::both().await {
         let mut urls = vec![
             format!("http://{}/", closed_port().await),
             // No TLS is spoken there.
             format!("https://{}/", receiver(Error).await),
         ];
-        for manner in [Error, Silence, HangUp, Redirect, Flood, Drip] {
+        for manner in [Error, Silence, HangUp, Redirect, Flood, Boast, Drip] {
             urls.push(format!("http://{}/", receiver(manner).await));
         }
         let mut endpoints = Vec::new();
@@ -130,7 +133,7 @@ async fn r12_whatever_a_receiver_does_it_is_tried_for_three_days_then_parked_and
         world.tell(&node).await;
         for attempt in 1..=9 {
             let all = at_rest(&world, &endpoints, attempt).await;
-            assert_eq!(rows(&world).await, (1, 8), "an attempt adds no row");
+            assert_eq!(rows(&world).await, (1, 9), "an attempt adds no row");
             assert!(all.iter().all(|one| one.state == "retrying" && one.failure.is_some()), "{all:?}");
             let mut next: Vec<i64> =
                 all.iter().filter_map(|one| one.next_attempt_at).map(|at| at.0).collect();
@@ -145,20 +148,20 @@ async fn r12_whatever_a_receiver_does_it_is_tried_for_three_days_then_parked_and
         assert!(parked.iter().all(|one| one.state == "parked" && one.attempt == 10), "{parked:?}");
         let hours = world.platform.now().since(UnixSeconds(NOW_S)) / HOUR_S;
         assert!((72..=90).contains(&hours), "{hours}");
-        assert_eq!(node.outbox.stats().await.unwrap().parked, 8);
+        assert_eq!(node.outbox.stats().await.unwrap().parked, 9);
         // One event for each endpoint, and none of them to an endpoint that wants other kinds.
         let told = eventually("every endpoint is told of", async || {
             let events = world.events().await;
-            (events.len() >= 9).then_some(events)
+            (events.len() >= 10).then_some(events)
         })
         .await;
         let told: Vec<_> = told.iter().filter(|event| event.kind == "webhook_endpoint.parked").collect();
-        assert_eq!(told.len(), 8);
+        assert_eq!(told.len(), 9);
         for endpoint in &endpoints {
             let about = |event: &&&chassis::outbox::StoredEvent| event.data.contains(&endpoint.endpoint_id);
             assert_eq!(told.iter().filter(about).count(), 1);
         }
-        assert_eq!(rows(&world).await, (9, 8));
+        assert_eq!(rows(&world).await, (10, 9));
     }
 }
 
