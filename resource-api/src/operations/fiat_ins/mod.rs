@@ -16,8 +16,11 @@
 //! nothing was heard of it.
 
 mod call;
+mod cancel;
+mod early_end;
 pub(crate) mod events;
 mod execute;
+pub(crate) mod expiry;
 mod late;
 pub(crate) mod payment;
 mod place;
@@ -29,6 +32,7 @@ mod settle;
 pub mod status_token;
 mod verdict;
 
+pub(crate) use cancel::cancel;
 pub(crate) use execute::{Take, execute};
 pub use late::LateSuccess;
 pub(crate) use place::{FiatInAsk, place};
