@@ -16,6 +16,10 @@
 #[macro_use]
 mod world;
 
+/// The front door's table, the very one of `countersign dev`.
+#[path = "../../src/routes.rs"]
+mod routes;
+
 mod amounts;
 mod audit;
 mod binary;
