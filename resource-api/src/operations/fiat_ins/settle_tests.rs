@@ -305,8 +305,7 @@ async fn of_verdicts_on_one_charge_in_one_batch_the_furthest_counts_and_the_firs
         let told = join_all(verdicts.map(|verdict| stage.settlements.submit(verdict))).await;
         let effects: Vec<_> = told.into_iter().map(|settled| settled.unwrap().effect).collect();
         // Whether they fall into one batch or two is the writer's; what stands in the end is not.
-        let decided =
-            effects.iter().filter(|effect| matches!(effect, Effect::Moved(state) if state.is_final()));
+        let decided = effects.iter().filter(|effect| matches!(effect, Effect::Moved(to) if to.is_final()));
         assert_eq!(decided.count(), 2, "{effects:?}");
         let [a, b] = [stage.stored("a").await, stage.stored("b").await];
         assert_eq!((a.state, b.state), (FiatInState::Completed, FiatInState::Failed));
