@@ -75,4 +75,9 @@ pub const MIGRATIONS: &[Migration] = &[
         name: "transaction_log",
         sql: include_str!("../../migrations/resource-api/0015_transaction_log.sql"),
     },
+    Migration {
+        version: 16,
+        name: "charge_attempt",
+        sql: include_str!("../../migrations/resource-api/0016_charge_attempt.sql"),
+    },
 ];

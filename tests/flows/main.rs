@@ -25,6 +25,7 @@ mod audit;
 mod binary;
 mod by_hand;
 mod canaries;
+mod charges;
 mod commands;
 mod crash;
 mod directory;

@@ -13,13 +13,15 @@
 //! | [`route`] | which kind of entity may pay which |
 //! | [`ledger`] | accounts, postings and holds, decided in memory |
 //! | [`transfer`] | transfers |
-//! | [`fiat_in`] | fiat-in orders, their charges and reviews |
+//! | [`fiat_in`] | fiat-in orders and their reviews |
+//! | [`charge`] | the collection of an order's money at the gateway |
 //! | [`card`] | card numbers in memory, and what stays of them |
 //! | [`decimal`] | decimal texts to minor units, exactly |
 //! | [`cursor`] | signed list cursors |
 
 pub mod caller;
 pub mod card;
+pub mod charge;
 pub mod cursor;
 pub mod customer;
 pub mod date;

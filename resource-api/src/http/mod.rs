@@ -5,6 +5,7 @@ mod asker;
 mod customers;
 mod entities;
 mod events;
+mod fiat_in_cancel;
 mod fiat_ins;
 mod page;
 mod rates;
@@ -54,6 +55,7 @@ fn documented() -> OpenApiRouter<App> {
         .merge(transfers::routes())
         .merge(crate::dialects::pti::routes())
         .merge(fiat_ins::routes())
+        .merge(fiat_in_cancel::routes())
         .merge(reviews::routes())
         .merge(webhooks::routes())
         .merge(events::routes())

@@ -3,12 +3,14 @@
 //!
 //! The ledger's SQL is in [`crate::ledger`].
 
+pub mod charge_attempts;
 pub mod charges;
 pub mod customers;
 pub mod entities;
 pub mod fiat_ins;
 pub mod kyc;
 pub mod monitoring;
+pub mod order_steps;
 pub mod pii;
 pub mod reviews;
 pub mod rows;
