@@ -40,6 +40,7 @@ mod one_time;
 mod process;
 mod pti;
 mod races;
+mod refunds;
 mod reviews;
 mod signatures;
 mod tidy;

@@ -107,6 +107,8 @@ pub struct FiatIn {
     pub state: FiatInState,
     /// Why it ended or waits, as a public code.
     pub state_reason: Option<String>,
+    /// What refunds took from it.
+    pub refunds: RefundTotals,
     /// What monitoring last said.
     pub decision: Outcome,
     /// One more with every change.
@@ -117,6 +119,15 @@ pub struct FiatIn {
     pub updated_at: UnixSeconds,
     /// Its charge, when monitoring or a reviewer let it through.
     pub charge: Option<ChargeView>,
+}
+
+/// What refunds took from an order, minor units of its currency.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RefundTotals {
+    /// Returned to the payer.
+    pub refunded: i64,
+    /// In refunds whose end is not known.
+    pub held: i64,
 }
 
 /// What is kept of the instrument and the device.
@@ -168,6 +179,12 @@ struct MethodBody<'a> {
 }
 
 #[derive(Serialize)]
+struct RefundsBody {
+    refunded: i64,
+    in_flight: i64,
+}
+
+#[derive(Serialize)]
 struct ChargeBody<'a> {
     id: &'a str,
     state: &'static str,
@@ -190,6 +207,7 @@ struct Body<'a> {
     decision: &'static str,
     stages: [Stage<'a>; 4],
     charge: Option<ChargeBody<'a>>,
+    refunds: RefundsBody,
     version: i64,
     created_at: i64,
     updated_at: i64,
@@ -242,6 +260,7 @@ impl FiatIn {
                 decline_code: charge.decline_code.as_deref(),
                 decline_category: charge.decline_category.as_deref(),
             }),
+            refunds: RefundsBody { refunded: self.refunds.refunded, in_flight: self.refunds.held },
             version: self.version,
             created_at: self.created_at.0,
             updated_at: self.updated_at.0,
@@ -295,6 +314,7 @@ mod tests {
             origin: Origin { device_hash: Some("secret".to_owned()), ..Origin::default() },
             state,
             state_reason: reason.map(str::to_owned),
+            refunds: RefundTotals { refunded: 50, held: 7 },
             decision: Outcome::Accept,
             version: 1,
             created_at: UnixSeconds(5),
@@ -317,6 +337,12 @@ mod tests {
         assert_eq!(body["stages"][2]["status"], "failed");
         assert!(body["stages"][1].get("failure_reason").is_none());
         assert_eq!(body["stages"][3]["status"], "not_started");
+    }
+
+    #[test]
+    fn the_view_tells_what_was_refunded_and_what_is_on_its_way() {
+        let body = order(FiatInState::PartiallyRefunded, None).value().unwrap();
+        assert_eq!(body["refunds"], serde_json::json!({"refunded": 50, "in_flight": 7}));
     }
 
     #[test]

@@ -14,6 +14,7 @@
 //! | [`ledger`] | accounts, postings and holds, decided in memory |
 //! | [`transfer`] | transfers |
 //! | [`fiat_in`] | fiat-in orders, their charges and reviews |
+//! | [`refund`] | refunds, and what they and disputes do to an order |
 //! | [`card`] | card numbers in memory, and what stays of them |
 //! | [`decimal`] | decimal texts to minor units, exactly |
 //! | [`cursor`] | signed list cursors |
@@ -30,6 +31,7 @@ pub mod kyc;
 pub mod ledger;
 pub mod money;
 pub mod pii;
+pub mod refund;
 pub mod refusal;
 pub mod route;
 pub mod transfer;

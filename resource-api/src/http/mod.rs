@@ -8,6 +8,7 @@ mod events;
 mod fiat_ins;
 mod page;
 mod rates;
+mod refunds;
 mod reviews;
 mod transfers;
 mod webhooks;
@@ -54,6 +55,7 @@ fn documented() -> OpenApiRouter<App> {
         .merge(transfers::routes())
         .merge(crate::dialects::pti::routes())
         .merge(fiat_ins::routes())
+        .merge(refunds::routes())
         .merge(reviews::routes())
         .merge(webhooks::routes())
         .merge(events::routes())

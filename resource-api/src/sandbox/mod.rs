@@ -12,13 +12,16 @@
 //! | `tok_timeout_then_success` | | no answer and no charge the first time, captured when sent again |
 //! | `tok_success_then_lost_answer` | | captured the first time, but the answer breaks off |
 //!
-//! More scripts are added with `POST /v1/scripts {token, steps}` or [`Sandbox::script`].
+//! More scripts are added with `POST /v1/scripts {token, steps}` or [`Sandbox::script`]. Refunds succeed as far as money
+//! was captured, unless `POST /v1/refund-scripts {charge, steps}` or [`Sandbox::script_refunds`] says otherwise.
 
 mod cards;
 mod record;
+mod refunds;
 mod script;
 mod server;
 
 pub use record::{Collected, Outcome};
+pub use refunds::{EVERY_CHARGE, RefundOutcome, RefundStep, Returned};
 pub use script::Step;
 pub use server::{Sandbox, SandboxOptions, serve};

@@ -18,6 +18,7 @@ use tokio::net::TcpListener;
 
 use super::cards;
 use super::record::{Collected, Outcome, Record};
+use super::refunds::{self, Refunds};
 use super::script::{Scripts, Step};
 
 /// How the sandbox behaves.
@@ -44,6 +45,7 @@ struct Memory {
 #[derive(Clone)]
 pub struct Sandbox {
     memory: Arc<Mutex<Memory>>,
+    pub(super) refunds: Refunds,
     silence: Duration,
 }
 
@@ -55,7 +57,9 @@ impl Sandbox {
     pub fn new(options: &SandboxOptions) -> io::Result<Self> {
         let record = options.record_file.as_deref().map_or_else(|| Ok(Record::default()), Record::in_file)?;
         let memory = Memory { record, scripts: Scripts::default() };
-        Ok(Self { memory: Arc::new(Mutex::new(memory)), silence: Duration::from_millis(options.silence_ms) })
+        let refunds = Refunds::beside(options.record_file.as_deref())?;
+        let silence = Duration::from_millis(options.silence_ms);
+        Ok(Self { memory: Arc::new(Mutex::new(memory)), refunds, silence })
     }
 
     /// Every charge that ended, oldest first.
@@ -80,6 +84,7 @@ impl Sandbox {
             .route("/v1/charges", post(charge).get(list))
             .route("/v1/charges/{reference}", get(find))
             .route("/v1/scripts", post(script))
+            .merge(refunds::routes())
             .with_state(self.clone())
     }
 
@@ -227,17 +232,17 @@ fn answer(charge: &Collected) -> Response {
     (status, Json(charge)).into_response()
 }
 
-fn refused(status: StatusCode, code: &str) -> Response {
+pub(super) fn refused(status: StatusCode, code: &str) -> Response {
     (status, Json(json!({ "error": code }))).into_response()
 }
 
-async fn silence(sandbox: &Sandbox) -> Response {
+pub(super) async fn silence(sandbox: &Sandbox) -> Response {
     tokio::time::sleep(sandbox.silence).await;
     refused(StatusCode::GATEWAY_TIMEOUT, "timeout")
 }
 
 /// An answer whose body stops before its announced end: the caller reads a head and then a broken line.
-fn broken_off() -> Response {
+pub(super) fn broken_off() -> Response {
     let parts = futures_util::stream::iter([Ok::<_, Infallible>(Bytes::from_static(b"{\"id\":"))]);
     let response = Response::builder().status(StatusCode::OK).header("content-length", "4096");
     response.body(Body::from_stream(parts)).unwrap_or_else(|_| StatusCode::OK.into_response())

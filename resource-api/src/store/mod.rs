@@ -5,11 +5,13 @@
 
 pub mod charges;
 pub mod customers;
+pub mod disputes;
 pub mod entities;
 pub mod fiat_ins;
 pub mod kyc;
 pub mod monitoring;
 pub mod pii;
+pub mod refunds;
 pub mod reviews;
 pub mod rows;
 pub mod transfers;

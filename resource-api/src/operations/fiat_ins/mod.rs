@@ -21,7 +21,7 @@ mod reviewed;
 mod settle;
 pub mod status_token;
 
-pub(crate) use execute::{Take, execute};
+pub(crate) use execute::{Take, execute, lease_ms};
 pub(crate) use place::{FiatInAsk, place};
 pub(crate) use reviewed::{Rejudged, charge_reviewed, rejudge};
 pub use settle::{Settlements, settlements};

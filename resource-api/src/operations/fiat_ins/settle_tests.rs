@@ -10,7 +10,7 @@ use super::super::events::EventIds;
 use super::{Settlements, Verdict, settlements};
 use crate::domain::customer::CustomerKind;
 use crate::domain::entity::EntityKind;
-use crate::domain::fiat_in::{ChargeState, ChargeView, FiatIn, FiatInState, Origin};
+use crate::domain::fiat_in::{ChargeState, ChargeView, FiatIn, FiatInState, Origin, RefundTotals};
 use crate::domain::money::Money;
 use crate::gateway::{Answer, DeclineCategory};
 use crate::ledger::{find_accounts, open_entity_account};
@@ -45,6 +45,7 @@ fn order(name: &str) -> FiatIn {
         origin: Origin::default(),
         state: FiatInState::Processing,
         state_reason: None,
+        refunds: RefundTotals::default(),
         decision: Outcome::Accept,
         version: 1,
         created_at: NOW,

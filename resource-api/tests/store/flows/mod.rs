@@ -1,11 +1,16 @@
 //! The whole service over real HTTP, with an issuer whose tokens the tests mint and the sandbox gateway.
 
 mod cards;
+mod disputes;
 mod fiat_ins;
 mod gateway;
 mod issuer;
 mod pti;
 mod recovery;
+mod refund_faults;
+mod refund_races;
+mod refunded;
+mod refunds;
 mod reviews;
 mod webhooks;
 mod world;
