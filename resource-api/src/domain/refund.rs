@@ -209,8 +209,9 @@ pub fn after_dispute(
 ) -> Option<FiatIn> {
     use FiatInState::{ChargedBack, Completed, Disputed, PartiallyRefunded, Refunded};
     let to = match (order.state, turn) {
-        (ChargedBack, _) => ChargedBack,
-        (Completed | PartiallyRefunded | Refunded | Disputed, DisputeTurn::Lost) => ChargedBack,
+        (ChargedBack, _) | (Completed | PartiallyRefunded | Refunded | Disputed, DisputeTurn::Lost) => {
+            ChargedBack
+        }
         (Completed | PartiallyRefunded | Refunded | Disputed, DisputeTurn::Opened) => Disputed,
         (Disputed, DisputeTurn::Won) if others_open => Disputed,
         (Completed | PartiallyRefunded | Refunded | Disputed, DisputeTurn::Won) => settled_state(order),

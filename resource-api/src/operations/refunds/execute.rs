@@ -12,6 +12,9 @@ use crate::gateway::{RefundAnswer, RefundOrder};
 use crate::store::charges::Lease;
 use crate::store::refunds::{take_due_refund, take_held_refund};
 
+/// How often the end of a refund is tried to be written.
+const SETTLE_TRIES: usize = 3;
+
 /// Which refunds may be taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Take {
@@ -45,7 +48,21 @@ pub async fn execute(app: &App, refund_id: &str, take: Take) -> Result<Option<St
         ids: SettleIds::draw(&app.platform),
         now: app.platform.now(),
     };
-    settle(app, verdict).await.map(Some)
+    settle_insistently(app, verdict).await.map(Some)
+}
+
+/// Writes down what the gateway said, again where the database was only busy: what is not written has to be found out
+/// anew once the lease has ended.
+async fn settle_insistently(app: &App, verdict: Verdict) -> Result<StoredAnswer, Fault> {
+    for _ in 1..SETTLE_TRIES {
+        match settle(app, verdict.clone()).await {
+            Err(fault) if fault.is_retryable() => {
+                tracing::warn!(%fault, refund = verdict.refund_id, "the end of a refund is written again");
+            }
+            settled => return settled,
+        }
+    }
+    settle(app, verdict).await
 }
 
 /// Transaction B0.

@@ -113,12 +113,8 @@ async fn record(tx: &mut Tx, ask: &Recording) -> Result<Ending<Result<Recorded, 
 
 async fn hold_money(tx: &mut Tx, ask: &Recording) -> Result<Result<(), Refusal>, Fault> {
     let partner_id = &ask.attempt.caller().partner_id;
-    lock_fiat_in(tx, &ask.fiat_in_id).await?;
-    let Some(order) = find_fiat_in(tx, partner_id, &ask.fiat_in_id).await? else {
-        return Ok(Err(Refusal::not_found("fiat-in")));
-    };
-    let amount = match ask.ask.amount_of(&order) {
-        Ok(amount) => amount,
+    let order = match refundable_order(tx, ask).await? {
+        Ok((order, _)) => order,
         Err(refusal) => return Ok(Err(refusal)),
     };
     let wallet = entities::find(tx, partner_id, &order.entity_id).await?;
@@ -128,6 +124,12 @@ async fn hold_money(tx: &mut Tx, ask: &Recording) -> Result<Result<(), Refusal>,
     }
     let charge = find_captured_charge(tx, &order.fiat_in_id).await?;
     let charge = charge.ok_or_else(|| Fault::new("refund an order: nothing was collected for it"))?;
+    // What can be said without the lock was said: refunds that wait for one another hold it for little.
+    lock_fiat_in(tx, &order.fiat_in_id).await?;
+    let (order, amount) = match refundable_order(tx, ask).await? {
+        Ok(found) => found,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
     let claim =
         serde_json::to_string(&ask.attempt.claim()).map_err(while_doing("write where an answer is kept"))?;
     let opening = Opening {
@@ -147,6 +149,13 @@ async fn hold_money(tx: &mut Tx, ask: &Recording) -> Result<Result<(), Refusal>,
         ))),
         Err(other) => Err(Fault::new(format!("open a refund: {other:?}"))),
     }
+}
+
+/// The order as it is now, and how much of it is to go back.
+async fn refundable_order(tx: &mut Tx, ask: &Recording) -> Result<Result<(FiatIn, i64), Refusal>, Fault> {
+    let found = find_fiat_in(tx, &ask.attempt.caller().partner_id, &ask.fiat_in_id).await?;
+    let Some(order) = found else { return Ok(Err(Refusal::not_found("fiat-in"))) };
+    Ok(ask.ask.amount_of(&order).map(|amount| (order, amount)))
 }
 
 fn refund(ask: &Recording, order: &FiatIn, (charge, amount): ((String, String), i64)) -> Refund {

@@ -104,10 +104,7 @@ async fn a_lost_dispute_of_spent_money_is_owed_by_the_customer() {
         let world = World::start(&database).await;
         let paid = world.paid(1_000).await;
         let (_, other) = world.customer("bob").await;
-        let spend =
-            json!({"source": paid.wallet, "destination": other, "money": {"amount": 700, "currency": "EUR"}});
-        let spent = Ask::post("/v1/transfers", &spend).bearer(&world.client("backend")).key("spend");
-        assert_eq!(world.call(spent).await.status, 201);
+        assert_eq!(world.call(world.transfer_ask(&paid, &other, 700)).await.status, 201);
         // Its end is told before its beginning.
         assert_eq!(told(&world, &paid, (Turn::Lost, "dp_1", 1_000)).await, DisputeVerdict::Done);
         assert_eq!(told(&world, &paid, (Turn::Opened, "dp_1", 1_000)).await, DisputeVerdict::Repeated);

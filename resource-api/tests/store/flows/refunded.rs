@@ -59,6 +59,14 @@ impl World {
         self.call(self.refund_ask(paid, &json!({ "amount": amount, "reason": "a test" }))).await
     }
 
+    /// A request that spends money of the wallet, under a key of its own.
+    pub(crate) fn transfer_ask(&self, paid: &Paid, to: &str, amount: i64) -> Ask {
+        let money = json!({ "amount": amount, "currency": "EUR" });
+        let body = json!({ "source": paid.wallet, "destination": to, "money": money });
+        let key = self.app.platform.new_id("key");
+        Ask::post("/v1/transfers", &body).bearer(&self.client("backend")).key(&key)
+    }
+
     pub(crate) async fn read(&self, path: &str) -> Value {
         let reply = self.call(Ask::get(path).bearer(&self.client("backend"))).await;
         assert_eq!(reply.status, 200, "{}", reply.text);
@@ -81,7 +89,7 @@ impl World {
         self.read(&format!("/v1/entities/{wallet}")).await["balances"]["available"].as_i64().unwrap()
     }
 
-    /// Asks until a refund is in a state; the recovery worker looks every half second.
+    /// Lets time pass until a refund is in a state; the recovery worker looks every half second.
     pub(crate) async fn wait_for_refund(&self, paid: &Paid, id: &Value, state: &str) -> Value {
         let path = format!("{}/{}", paid.path(), id.as_str().unwrap());
         let mut last = Value::Null;
@@ -90,9 +98,22 @@ impl World {
             if last["state"] == state {
                 return last;
             }
+            self.clock.advance(31);
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         panic!("the refund did not get {state}: {last}");
+    }
+
+    /// Lets time pass until no refund of the order is under way.
+    pub(crate) async fn wait_for_all_refunds(&self, paid: &Paid) {
+        for _ in 0..150 {
+            if self.standing(paid).await.2 == 0 {
+                return;
+            }
+            self.clock.advance(31);
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        panic!("refunds stay open: {}", self.read(&paid.path()).await);
     }
 
     /// The posted balance of an account of `acme`, positive on its normal side.
