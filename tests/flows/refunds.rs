@@ -8,8 +8,10 @@ use crate::world::{Call, Customer, Reply, World, eventually};
 /// A completed order: its id and its customer.
 async fn paid(world: &World, amount: i64) -> (String, Customer) {
     let customer = world.customer().await;
-    world.fund(&customer, amount).await;
-    (world.order_ids("ta").await.remove(0), customer)
+    world.verified(&customer, 3).await;
+    let order = world.order(&customer, amount, "tok_success").await.expect(201);
+    assert_eq!(order["state"], "completed", "{order}");
+    (order["id"].as_str().expect("an id").to_owned(), customer)
 }
 
 async fn refund_call(world: &World, order: &str, body: &Value) -> Call {

@@ -7,6 +7,7 @@ use keys::UnixSeconds;
 
 use super::super::fiat_ins::events::{EventIds, moved};
 use super::events;
+use super::told::ToldVerdict;
 use crate::domain::fiat_in::{FiatIn, FiatInState};
 use crate::domain::ledger::{AccountId, Leg, NewPosting, PostingRefusal, SystemAccount};
 use crate::domain::money::Money;
@@ -53,23 +54,11 @@ pub struct DisputeTold {
     pub now: UnixSeconds,
 }
 
-/// What became of a telling.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DisputeVerdict {
-    /// It is written down.
-    Done,
-    /// It was told before, or after the dispute's end: nothing was done.
-    Repeated,
-    /// It does not fit what we know of the charge; nothing was done, and it may fit later or needs a person. The text
-    /// is for the log.
-    Unfit(&'static str),
-}
-
 /// The payer contests a charge: its order is `disputed` and not refunded until the end.
 ///
 /// # Errors
 /// The store's fault.
-pub async fn dispute_opened(tx: &mut Tx, told: &DisputeTold) -> Result<DisputeVerdict, Fault> {
+pub async fn dispute_opened(tx: &mut Tx, told: &DisputeTold) -> Result<ToldVerdict, Fault> {
     turn(tx, told, DisputeTurn::Opened).await
 }
 
@@ -77,7 +66,7 @@ pub async fn dispute_opened(tx: &mut Tx, told: &DisputeTold) -> Result<DisputeVe
 ///
 /// # Errors
 /// The store's fault.
-pub async fn dispute_won(tx: &mut Tx, told: &DisputeTold) -> Result<DisputeVerdict, Fault> {
+pub async fn dispute_won(tx: &mut Tx, told: &DisputeTold) -> Result<ToldVerdict, Fault> {
     turn(tx, told, DisputeTurn::Won).await
 }
 
@@ -86,13 +75,13 @@ pub async fn dispute_won(tx: &mut Tx, told: &DisputeTold) -> Result<DisputeVerdi
 ///
 /// # Errors
 /// The store's fault.
-pub async fn dispute_lost(tx: &mut Tx, told: &DisputeTold) -> Result<DisputeVerdict, Fault> {
+pub async fn dispute_lost(tx: &mut Tx, told: &DisputeTold) -> Result<ToldVerdict, Fault> {
     turn(tx, told, DisputeTurn::Lost).await
 }
 
-async fn turn(tx: &mut Tx, told: &DisputeTold, turn: DisputeTurn) -> Result<DisputeVerdict, Fault> {
+async fn turn(tx: &mut Tx, told: &DisputeTold, turn: DisputeTurn) -> Result<ToldVerdict, Fault> {
     let Some((fiat_in_id, provider)) = find_order_of_charge(tx, &told.charge_id).await? else {
-        return Ok(DisputeVerdict::Unfit("there is no such charge"));
+        return Ok(ToldVerdict::Unfit("unknown_reference"));
     };
     lock_fiat_in(tx, &fiat_in_id).await?;
     let before = find_any_fiat_in(tx, &fiat_in_id).await?;
@@ -102,7 +91,7 @@ async fn turn(tx: &mut Tx, told: &DisputeTold, turn: DisputeTurn) -> Result<Disp
         return Ok(verdict);
     }
     if let Some(why) = unfit(tx, told, (turn, &before)).await? {
-        return Ok(DisputeVerdict::Unfit(why));
+        return Ok(ToldVerdict::Unfit(why));
     }
     let row = DisputeRow {
         partner_id: &before.partner_id,
@@ -120,7 +109,7 @@ async fn turn(tx: &mut Tx, told: &DisputeTold, turn: DisputeTurn) -> Result<Disp
         charge_back(tx, told, (&before, &provider)).await?;
     }
     move_order(tx, told, (turn, &before)).await?;
-    Ok(DisputeVerdict::Done)
+    Ok(ToldVerdict::Done)
 }
 
 /// What is to be said of a dispute that was told of before; `None`: it goes on.
@@ -128,38 +117,40 @@ fn against_known(
     known: &Dispute,
     told: &DisputeTold,
     (turn, order): (DisputeTurn, &FiatIn),
-) -> Option<DisputeVerdict> {
+) -> Option<ToldVerdict> {
     let same = known.fiat_in_id == order.fiat_in_id
         && known.amount == told.money.amount
         && known.currency == told.money.currency.code();
     if !same {
-        return Some(DisputeVerdict::Unfit("another dispute has this id"));
+        return Some(ToldVerdict::Unfit("other_dispute"));
     }
     if known.state == turn.state() || turn == DisputeTurn::Opened {
-        return Some(DisputeVerdict::Repeated);
+        return Some(ToldVerdict::Repeated);
     }
-    (known.state != DisputeTurn::Opened.state())
-        .then_some(DisputeVerdict::Unfit("the dispute has ended otherwise"))
+    (known.state != DisputeTurn::Opened.state()).then_some(ToldVerdict::Unfit("ended_otherwise"))
 }
 
-/// Why the telling does not fit the order, if it does not.
+/// Why the telling does not fit the order, as a code, if it does not.
 async fn unfit(
     tx: &mut Tx,
     told: &DisputeTold,
     (turn, order): (DisputeTurn, &FiatIn),
 ) -> Result<Option<&'static str>, Fault> {
-    if told.money.currency != order.money.currency || told.money.amount > order.money.amount {
-        return Ok(Some("the dispute is about another amount than the charge"));
+    if told.money.currency != order.money.currency {
+        return Ok(Some("wrong_currency"));
+    }
+    if told.money.amount > order.money.amount {
+        return Ok(Some("wrong_amount"));
     }
     if after_dispute(order, turn, false, told.now).is_none() {
-        return Ok(Some("nothing was collected by this charge, as far as we know"));
+        return Ok(Some("not_collected"));
     }
     if turn != DisputeTurn::Lost {
         return Ok(None);
     }
     let lost = sum_lost_disputes(tx, &order.partner_id, &order.fiat_in_id).await?;
     let gone = lost.saturating_add(order.refunds.refunded).saturating_add(told.money.amount);
-    Ok((gone > order.money.amount).then_some("more would go back than was collected"))
+    Ok((gone > order.money.amount).then_some("exceeds_collected"))
 }
 
 /// The gateway owes us so much less: the wallet pays, or else the customer owes it.

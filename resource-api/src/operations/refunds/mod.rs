@@ -20,12 +20,14 @@ mod place;
 mod read;
 pub(crate) mod recovery;
 mod settle;
+mod told;
 mod view;
 
 pub use automatic::{AutomaticIds, LateMoney, open_automatic};
-pub use disputes::{DisputeIds, DisputeTold, DisputeVerdict, dispute_lost, dispute_opened, dispute_won};
+pub use disputes::{DisputeIds, DisputeTold, dispute_lost, dispute_opened, dispute_won};
 pub use execute::{Take, execute};
 pub(crate) use place::place;
 pub(crate) use read::{RefundQuery, find, list};
-pub use settle::tell;
+pub use settle::SettleIds;
+pub use told::{RefundTold, ToldVerdict, refund_told};
 pub use view::RefundView;

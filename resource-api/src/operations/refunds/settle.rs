@@ -23,14 +23,15 @@ use crate::store::refunds::{
 
 /// Ids that the transaction, which may run twice, needs.
 #[derive(Debug, Clone)]
-pub(super) struct SettleIds {
+pub struct SettleIds {
     txn: String,
     event: String,
     order_events: EventIds,
 }
 
 impl SettleIds {
-    pub(super) fn draw(platform: &Platform) -> Self {
+    /// Draws them.
+    pub fn draw(platform: &Platform) -> Self {
         Self {
             txn: platform.new_id("txn"),
             event: platform.new_id("evt"),
@@ -51,22 +52,6 @@ pub(super) struct Verdict {
     pub(super) now: UnixSeconds,
 }
 
-/// Writes down what the gateway told of a refund without being asked. What is not definite changes nothing, nor does
-/// what was told before.
-///
-/// # Errors
-/// The store's fault; also when there is no such refund.
-pub async fn tell(app: &App, refund_id: &str, said: RefundAnswer) -> Result<(), Fault> {
-    let verdict = Verdict {
-        refund_id: refund_id.to_owned(),
-        answer: said,
-        park: None,
-        ids: SettleIds::draw(&app.platform),
-        now: app.platform.now(),
-    };
-    settle(app, verdict).await.map(drop)
-}
-
 /// Writes a verdict down and returns the answer to the refund's request, now or before.
 pub(super) async fn settle(app: &App, verdict: Verdict) -> Result<StoredAnswer, Fault> {
     let written = app.db.write(move |tx| {
@@ -78,7 +63,7 @@ pub(super) async fn settle(app: &App, verdict: Verdict) -> Result<StoredAnswer, 
     Ok(told)
 }
 
-async fn settle_in(tx: &mut Tx, verdict: &Verdict) -> Result<StoredAnswer, Fault> {
+pub(super) async fn settle_in(tx: &mut Tx, verdict: &Verdict) -> Result<StoredAnswer, Fault> {
     let (provider_ref, decline) = match &verdict.answer {
         RefundAnswer::Unknown(_) => return park(tx, verdict).await,
         RefundAnswer::Succeeded { provider_ref } => (Some(provider_ref.as_str()), None),

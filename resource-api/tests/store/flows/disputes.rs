@@ -3,7 +3,7 @@
 use chassis::testing::TestDatabase;
 use resource_api::domain::money::Money;
 use resource_api::operations::refunds::{
-    DisputeIds, DisputeTold, DisputeVerdict, dispute_lost, dispute_opened, dispute_won,
+    DisputeIds, DisputeTold, ToldVerdict, dispute_lost, dispute_opened, dispute_won,
 };
 use serde_json::json;
 
@@ -19,7 +19,7 @@ pub(crate) enum Turn {
 }
 
 /// Tells of a dispute.
-async fn told(world: &World, paid: &Paid, (turn, id, amount): (Turn, &str, i64)) -> DisputeVerdict {
+async fn told(world: &World, paid: &Paid, (turn, id, amount): (Turn, &str, i64)) -> ToldVerdict {
     let told = DisputeTold {
         dispute_id: id.to_owned(),
         charge_id: paid.charge.clone(),
@@ -43,7 +43,7 @@ async fn told(world: &World, paid: &Paid, (turn, id, amount): (Turn, &str, i64))
 
 /// Tells of a dispute; whether it was written down.
 pub(crate) async fn turn(world: &World, paid: &Paid, telling: (Turn, &str, i64)) -> bool {
-    told(world, paid, telling).await == DisputeVerdict::Done
+    told(world, paid, telling).await == ToldVerdict::Done
 }
 
 async fn state(world: &World, paid: &Paid) -> String {
@@ -56,14 +56,14 @@ async fn a_contested_order_is_not_refunded_until_the_dispute_is_won() {
         let world = World::start(&database).await;
         let paid = world.paid(1_000).await;
         assert_eq!(world.refund(&paid, 200).await.status, 201);
-        assert_eq!(told(&world, &paid, (Turn::Opened, "dp_1", 800)).await, DisputeVerdict::Done);
-        assert_eq!(told(&world, &paid, (Turn::Opened, "dp_1", 800)).await, DisputeVerdict::Repeated);
+        assert_eq!(told(&world, &paid, (Turn::Opened, "dp_1", 800)).await, ToldVerdict::Done);
+        assert_eq!(told(&world, &paid, (Turn::Opened, "dp_1", 800)).await, ToldVerdict::Repeated);
         assert_eq!(state(&world, &paid).await, "disputed");
         let refused = world.refund(&paid, 100).await;
         assert_eq!((refused.status, refused.code().as_str()), (409, "not_refundable"));
-        assert_eq!(told(&world, &paid, (Turn::Won, "dp_1", 800)).await, DisputeVerdict::Done);
-        assert_eq!(told(&world, &paid, (Turn::Won, "dp_1", 800)).await, DisputeVerdict::Repeated);
-        assert!(matches!(told(&world, &paid, (Turn::Lost, "dp_1", 800)).await, DisputeVerdict::Unfit(_)));
+        assert_eq!(told(&world, &paid, (Turn::Won, "dp_1", 800)).await, ToldVerdict::Done);
+        assert_eq!(told(&world, &paid, (Turn::Won, "dp_1", 800)).await, ToldVerdict::Repeated);
+        assert!(matches!(told(&world, &paid, (Turn::Lost, "dp_1", 800)).await, ToldVerdict::Unfit(_)));
         assert_eq!(state(&world, &paid).await, "partially_refunded");
         assert_eq!(world.spendable(&paid.wallet).await, 800, "nothing was booked");
         assert_eq!(world.refund(&paid, 800).await.status, 201);
@@ -80,10 +80,10 @@ async fn a_lost_dispute_is_paid_by_the_wallet_that_has_the_money() {
         let world = World::start(&database).await;
         let paid = world.paid(1_000).await;
         for turn in [Turn::Opened, Turn::Lost] {
-            assert_eq!(told(&world, &paid, (turn, "dp_1", 1_000)).await, DisputeVerdict::Done);
+            assert_eq!(told(&world, &paid, (turn, "dp_1", 1_000)).await, ToldVerdict::Done);
         }
         for turn in [Turn::Opened, Turn::Lost] {
-            assert_eq!(told(&world, &paid, (turn, "dp_1", 1_000)).await, DisputeVerdict::Repeated);
+            assert_eq!(told(&world, &paid, (turn, "dp_1", 1_000)).await, ToldVerdict::Repeated);
         }
         assert_eq!(state(&world, &paid).await, "charged_back");
         assert_eq!(world.spendable(&paid.wallet).await, 0);
@@ -104,10 +104,10 @@ async fn a_lost_dispute_of_spent_money_is_owed_by_the_customer() {
         let world = World::start(&database).await;
         let paid = world.paid(1_000).await;
         let (_, other) = world.customer("bob").await;
-        assert_eq!(world.call(world.transfer_ask(&paid, &other, 700)).await.status, 201);
+        assert_eq!(world.insist(world.transfer_ask(&paid, &other, 700)).await.status, 201);
         // Its end is told before its beginning.
-        assert_eq!(told(&world, &paid, (Turn::Lost, "dp_1", 1_000)).await, DisputeVerdict::Done);
-        assert_eq!(told(&world, &paid, (Turn::Opened, "dp_1", 1_000)).await, DisputeVerdict::Repeated);
+        assert_eq!(told(&world, &paid, (Turn::Lost, "dp_1", 1_000)).await, ToldVerdict::Done);
+        assert_eq!(told(&world, &paid, (Turn::Opened, "dp_1", 1_000)).await, ToldVerdict::Repeated);
         assert_eq!(state(&world, &paid).await, "charged_back");
         assert_eq!(world.spendable(&paid.wallet).await, 300, "what is left stays the customer's");
         assert_eq!(world.posted(&format!("chargeback_receivable:{}:EUR", paid.customer)).await, 1_000);
@@ -123,27 +123,26 @@ async fn a_telling_that_does_not_fit_changes_nothing() {
         let paid = world.paid(1_000).await;
         let declined = order(&paid.wallet, 50, "tok_decline", "declined");
         let ask = Ask::post("/v1/fiat-ins", &declined).bearer(&world.one_time("alice", None));
-        let reply = world.call(ask).await.json();
+        let reply = world.insist(ask).await.json();
         let failed = Paid { charge: reply["charge"]["id"].as_str().unwrap().to_owned(), ..paid.clone() };
         let nobodys = Paid { charge: "chg_nobody".to_owned(), ..paid.clone() };
         assert_eq!(world.refund(&paid, 300).await.status, 201);
         let tellings = [
-            (&nobodys, (Turn::Opened, "dp_1", 10)),
-            (&failed, (Turn::Opened, "dp_2", 10)),
-            (&failed, (Turn::Lost, "dp_3", 10)),
-            (&paid, (Turn::Opened, "dp_4", 1_001)),
-            (&paid, (Turn::Lost, "dp_5", 701)),
+            (&nobodys, (Turn::Opened, "dp_1", 10), "unknown_reference"),
+            (&failed, (Turn::Opened, "dp_2", 10), "not_collected"),
+            (&failed, (Turn::Lost, "dp_3", 10), "not_collected"),
+            (&paid, (Turn::Opened, "dp_4", 1_001), "wrong_amount"),
+            (&paid, (Turn::Lost, "dp_5", 701), "exceeds_collected"),
         ];
-        for (paid, telling) in tellings {
-            let verdict = told(&world, paid, telling).await;
-            assert!(matches!(verdict, DisputeVerdict::Unfit(_)), "{telling:?}: {verdict:?}");
+        for (paid, telling, code) in tellings {
+            assert_eq!(told(&world, paid, telling).await, ToldVerdict::Unfit(code), "{telling:?}");
         }
         assert_eq!(world.standing(&paid).await, ("partially_refunded".to_owned(), 300, 0));
         // Two disputes of one charge: it is contested until both have ended.
         for id in ["dp_6", "dp_7"] {
-            assert_eq!(told(&world, &paid, (Turn::Opened, id, 300)).await, DisputeVerdict::Done);
+            assert_eq!(told(&world, &paid, (Turn::Opened, id, 300)).await, ToldVerdict::Done);
         }
-        assert!(matches!(told(&world, &paid, (Turn::Won, "dp_6", 299)).await, DisputeVerdict::Unfit(_)));
+        assert!(matches!(told(&world, &paid, (Turn::Won, "dp_6", 299)).await, ToldVerdict::Unfit(_)));
         assert!(turn(&world, &paid, (Turn::Won, "dp_6", 300)).await);
         assert_eq!(state(&world, &paid).await, "disputed");
         assert!(turn(&world, &paid, (Turn::Won, "dp_7", 300)).await);

@@ -1,36 +1,22 @@
 //! N9: refunds at once, and refunds against whatever else wants the same money.
 
-use std::time::Duration;
-
 use chassis::testing::TestDatabase;
 use futures_util::future::{join, join_all};
 use serde_json::{Value, json};
 
 use super::disputes::{Turn, turn};
 use super::refunded::Paid;
-use super::world::{Ask, Reply, World};
+use super::world::{Reply, World};
 
 fn with_status(replies: &[Reply], status: u16) -> usize {
     replies.iter().filter(|reply| reply.status == status).count()
-}
-
-/// Sends it again while the answer is "try again", as a client would.
-async fn insist(world: &World, ask: Ask) -> Reply {
-    for _ in 0..10 {
-        let reply = world.call(ask.clone()).await;
-        if reply.status != 503 {
-            return reply;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    world.call(ask).await
 }
 
 /// Refunds at once, one for each body; how many were accepted and how many refused for this reason, all having ended.
 /// On a busy machine an end may be written only by the worker, so 202 is an acceptance too.
 async fn race(world: &World, paid: &Paid, (body, times, code): (Value, usize, &str)) -> (usize, usize) {
     let asks = (0..times).map(|_| world.refund_ask(paid, &body));
-    let replies = join_all(asks.map(|ask| insist(world, ask))).await;
+    let replies = join_all(asks.map(|ask| world.insist(ask))).await;
     for refused in replies.iter().filter(|reply| reply.status >= 400) {
         assert_eq!((refused.status, refused.code().as_str()), (422, code), "{}", refused.text);
     }
@@ -74,7 +60,7 @@ async fn n4_one_key_50_times_is_one_refund_and_one_answer() {
         let world = World::start(&database).await;
         let paid = world.paid(1_000).await;
         let ask = world.refund_ask(&paid, &json!({"amount": 10, "reason": "x"}));
-        let replies = join_all((0..50).map(|_| insist(&world, ask.clone()))).await;
+        let replies = join_all((0..50).map(|_| world.insist(ask.clone()))).await;
         assert!([201, 202].contains(&replies[0].status), "{}", replies[0].text);
         let same = |reply: &Reply| (reply.status, &reply.text) == (replies[0].status, &replies[0].text);
         assert!(replies.iter().all(same));
@@ -91,7 +77,7 @@ async fn n9_a_refund_and_transfers_that_spend_the_wallet_never_spend_the_same_mo
         let world = World::start(&database).await;
         let paid = world.paid(1_000).await;
         let (_, other) = world.customer("bob").await;
-        let transfers = (0..8).map(|_| insist(&world, world.transfer_ask(&paid, &other, 300)));
+        let transfers = (0..8).map(|_| world.insist(world.transfer_ask(&paid, &other, 300)));
         let parts = (json!({"amount": 250, "reason": "x"}), 4, "insufficient_funds");
         let (spent, (returned, _)) = join(join_all(transfers), race(&world, &paid, parts)).await;
         let spent = 300 * i64::try_from(with_status(&spent, 201)).unwrap();

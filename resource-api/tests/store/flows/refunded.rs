@@ -27,6 +27,18 @@ impl Paid {
 }
 
 impl World {
+    /// Sends it again while the answer is "try again", as a client would on a busy machine.
+    pub(crate) async fn insist(&self, ask: Ask) -> Reply {
+        for _ in 0..10 {
+            let reply = self.call(ask.clone()).await;
+            if reply.status != 503 {
+                return reply;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        self.call(ask).await
+    }
+
     /// Pays into the wallet of a new customer.
     pub(crate) async fn paid(&self, amount: i64) -> Paid {
         let (customer, wallet) = self.customer("alice").await;
@@ -36,8 +48,8 @@ impl World {
     /// Pays into a wallet that is there.
     pub(crate) async fn paid_again(&self, (customer, wallet): (&str, &str), amount: i64) -> Paid {
         let body = order(wallet, amount, "tok_success", &self.app.platform.new_id("order"));
-        let told =
-            self.call(Ask::post("/v1/fiat-ins", &body).bearer(&self.one_time("alice", None))).await.json();
+        let ask = Ask::post("/v1/fiat-ins", &body).bearer(&self.one_time("alice", None));
+        let told = self.insist(ask).await.json();
         assert_eq!(told["state"], "completed", "{told}");
         let text = |value: &Value| value.as_str().unwrap().to_owned();
         Paid {
@@ -56,7 +68,7 @@ impl World {
 
     /// Refunds this much.
     pub(crate) async fn refund(&self, paid: &Paid, amount: i64) -> Reply {
-        self.call(self.refund_ask(paid, &json!({ "amount": amount, "reason": "a test" }))).await
+        self.insist(self.refund_ask(paid, &json!({ "amount": amount, "reason": "a test" }))).await
     }
 
     /// A request that spends money of the wallet, under a key of its own.

@@ -24,7 +24,7 @@ async fn an_order_goes_back_in_parts_until_nothing_is_left() {
         assert_eq!((&told["kind"], &told["requested_by"]), (&json!("requested"), &json!("backend")));
         assert_eq!(world.standing(&paid).await, ("partially_refunded".to_owned(), 300, 0));
         world.clock.advance(1);
-        let rest = world.call(world.refund_ask(&paid, &json!({ "reason": "the rest" }))).await;
+        let rest = world.insist(world.refund_ask(&paid, &json!({ "reason": "the rest" }))).await;
         assert_eq!((rest.status, &rest.json()["money"]["amount"]), (201, &json!(700)), "{}", rest.text);
         assert_eq!(world.standing(&paid).await, ("refunded".to_owned(), 1_000, 0));
         assert_eq!(world.spendable(&paid.wallet).await, 0);
@@ -73,19 +73,19 @@ async fn a_refused_refund_leaves_nothing_and_its_key_unused() {
             (asked(json!({"amount": 5, "reason": "x", "state": "succeeded"})), 400, ""),
         ];
         for (ask, status, code) in cases {
-            let reply = world.call(ask.clone()).await;
+            let reply = world.insist(ask.clone()).await;
             assert_eq!(reply.status, status, "{}: {}", ask.body, reply.text);
             assert!(code.is_empty() || reply.code() == code, "{}: {}", ask.body, reply.text);
         }
-        let other = world.call(asked(json!({"reason": "x"})).bearer(&world.client("other"))).await;
+        let other = world.insist(asked(json!({"reason": "x"})).bearer(&world.client("other"))).await;
         assert_eq!((other.status, other.code().as_str()), (404, "not_found"));
-        let user = world.call(asked(json!({"reason": "x"})).bearer(&world.user("alice"))).await;
+        let user = world.insist(asked(json!({"reason": "x"})).bearer(&world.user("alice"))).await;
         assert_eq!((user.status, user.code().as_str()), (403, "wrong_token_kind"));
         assert_eq!(world.standing(&paid).await, ("completed".to_owned(), 0, 0));
         let ask = asked(json!({"amount": 1_001, "reason": "x"}));
-        assert_eq!(world.call(ask.clone()).await.status, 422);
+        assert_eq!(world.insist(ask.clone()).await.status, 422);
         let right = ask.raw(&json!({"amount": 1_000, "reason": "x"}).to_string());
-        assert_eq!(world.call(right).await.status, 201, "the key was unused");
+        assert_eq!(world.insist(right).await.status, 201, "the key was unused");
         world.assert_refunds_agree().await;
     }
 }
@@ -96,9 +96,9 @@ async fn only_money_that_is_there_goes_back() {
         let world = World::start(&database).await;
         let paid = world.paid(1_000).await;
         let (_, other) = world.customer("bob").await;
-        assert_eq!(world.call(world.transfer_ask(&paid, &other, 600)).await.status, 201);
+        assert_eq!(world.insist(world.transfer_ask(&paid, &other, 600)).await.status, 201);
         let ask = world.refund_ask(&paid, &json!({"amount": 500, "reason": "x"}));
-        let refused = world.call(ask.clone()).await;
+        let refused = world.insist(ask.clone()).await;
         assert_eq!(
             (refused.status, refused.code().as_str()),
             (422, "insufficient_funds"),
@@ -108,7 +108,7 @@ async fn only_money_that_is_there_goes_back() {
         assert_eq!(world.standing(&paid).await, ("completed".to_owned(), 0, 0));
         assert_eq!(world.spendable(&paid.wallet).await, 400);
         world.paid_again((&paid.customer, &paid.wallet), 100).await;
-        assert_eq!(world.call(ask).await.status, 201, "the key was unused");
+        assert_eq!(world.insist(ask).await.status, 201, "the key was unused");
         assert_eq!(world.spendable(&paid.wallet).await, 0);
         world.assert_refunds_agree().await;
     }
@@ -123,7 +123,7 @@ async fn an_order_that_is_not_paid_in_and_a_wallet_that_is_blocked_are_not_refun
             world.sandbox.script("tok_hang", vec![Step::ServerError]);
             let body = order(&paid.wallet, 100, token, token);
             let placed = Ask::post("/v1/fiat-ins", &body).bearer(&world.one_time("alice", None));
-            let placed = world.call(placed).await.json();
+            let placed = world.insist(placed).await.json();
             assert_eq!(placed["state"], state);
             let open = Paid { fiat_in: placed["id"].as_str().unwrap().to_owned(), ..paid.clone() };
             let refused = world.refund(&open, 100).await;
@@ -145,10 +145,10 @@ async fn refunds_are_repeated_read_and_listed_by_their_own_partner_only() {
         let world = World::start(&database).await;
         let paid = world.paid(1_000).await;
         let ask = world.refund_ask(&paid, &json!({"amount": 10, "reason": "x"}));
-        let first = world.call(ask.clone()).await;
-        assert_eq!(world.call(ask.clone()).await.text, first.text);
+        let first = world.insist(ask.clone()).await;
+        assert_eq!(world.insist(ask.clone()).await.text, first.text);
         let changed = ask.raw(&json!({"amount": 11, "reason": "x"}).to_string());
-        assert_eq!(world.call(changed).await.code(), "idempotency_key_reused");
+        assert_eq!(world.insist(changed).await.code(), "idempotency_key_reused");
         world.clock.advance(1);
         join_all((0..3).map(|_| world.refund(&paid, 20))).await;
         let page = world.read(&format!("{}?limit=3", paid.path())).await;
@@ -159,12 +159,12 @@ async fn refunds_are_repeated_read_and_listed_by_their_own_partner_only() {
         let one = format!("{}/{}", paid.path(), first.json()["id"].as_str().unwrap());
         for path in [one.as_str(), &paid.path()] {
             for token in [world.client("other"), world.user("alice")] {
-                let status = world.call(Ask::get(path).bearer(&token)).await.status;
+                let status = world.insist(Ask::get(path).bearer(&token)).await.status;
                 assert!([403, 404].contains(&status), "{path}: {status}");
             }
         }
         let elsewhere = one.replace(&paid.fiat_in, "fin_other");
-        assert_eq!(world.call(Ask::get(&elsewhere).bearer(&world.client("backend"))).await.status, 404);
+        assert_eq!(world.insist(Ask::get(&elsewhere).bearer(&world.client("backend"))).await.status, 404);
     }
 }
 
@@ -175,7 +175,7 @@ async fn late(world: &World, amount: i64) -> Paid {
     world.sandbox.script("tok_late", vec![Step::CaptureThenDrop]);
     let body = order(&wallet, amount, "tok_late", "late");
     let told =
-        world.call(Ask::post("/v1/fiat-ins", &body).bearer(&world.one_time("alice", None))).await.json();
+        world.insist(Ask::post("/v1/fiat-ins", &body).bearer(&world.one_time("alice", None))).await.json();
     world.execute("UPDATE charge SET state = 'captured', settled_at_s = 1").await;
     world.execute("UPDATE fiat_in SET state = 'cancelled'").await;
     let text = |value: &Value| value.as_str().unwrap().to_owned();
