@@ -26,6 +26,21 @@ async fn read(world: &World, order: &str) -> Value {
     world.get_as("ta/backend", &format!("/v1/fiat-ins/{order}")).await
 }
 
+/// How many refunds were accepted and how many refused, once all have ended: on a busy machine an end may be written
+/// only by the worker, and the answer is then 202.
+async fn verdicts(world: &World, order: &str, replies: &[Reply]) -> (usize, usize) {
+    let ended = || async {
+        world.clock.advance(31);
+        (read(world, order).await["refunds"]["in_flight"] == 0).then_some(())
+    };
+    eventually("every refund has ended", ended).await;
+    for refused in replies.iter().filter(|reply| reply.status >= 400) {
+        refused.refused(422, "amount_exceeds_refundable");
+        refused.points_at("/amount");
+    }
+    (with_status(replies, 201) + with_status(replies, 202), with_status(replies, 422))
+}
+
 flows! {
     async fn a_refund_is_told_to_the_partner_and_to_whoever_follows_the_order(world: &mut World) {
         let receiver = world.receiver("ta").await;
@@ -50,7 +65,7 @@ flows! {
         without.headers.remove("idempotency-key");
         world.send(without).await.refused(400, "idempotency_key_required");
         let replies = world.race(vec![call.clone(); 50]).await;
-        assert_eq!(with_status(&replies, 201), 50, "{}", replies[0].text);
+        assert!([201, 202].contains(&replies[0].status), "{}", replies[0].text);
         assert!(replies.iter().all(|reply| reply.same() == replies[0].same()));
         world.restart_api().await;
         assert_eq!(world.send(call.clone()).await.same(), replies[0].same());
@@ -71,11 +86,7 @@ flows! {
             calls.push(refund_call(world, &order, &json!({ "amount": 70, "reason": "a test" })).await);
         }
         let replies = world.race(calls).await;
-        assert_eq!((with_status(&replies, 201), with_status(&replies, 422)), (14, 36));
-        for refused in replies.iter().filter(|reply| reply.status == 422) {
-            refused.refused(422, "amount_exceeds_refundable");
-            refused.points_at("/amount");
-        }
+        assert_eq!(verdicts(world, &order, &replies).await, (14, 36));
         assert_eq!(read(world, &order).await["refunds"], json!({"refunded": 980, "in_flight": 0}));
         assert_eq!(world.available(&customer).await, 5_020);
         assert_eq!(world.sandbox.refunds().iter().map(|refund| refund.amount).sum::<i64>(), 980);
@@ -116,7 +127,7 @@ async fn n9_two_nodes_on_one_database_never_give_back_more_than_was_collected() 
         calls.push(if index % 2 == 0 { call } else { call.via(node.address) });
     }
     let replies = world.race(calls).await;
-    assert_eq!((with_status(&replies, 201), with_status(&replies, 422)), (3, 29));
+    assert_eq!(verdicts(&world, &order, &replies).await, (3, 29));
     assert_eq!(read(&world, &order).await["refunds"], json!({"refunded": 900, "in_flight": 0}));
     assert_eq!((world.available(&customer).await, world.sandbox.refunds().len()), (5_100, 3));
     node.stop().await;
