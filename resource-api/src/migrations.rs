@@ -80,4 +80,9 @@ pub const MIGRATIONS: &[Migration] = &[
         name: "charge_attempt",
         sql: include_str!("../../migrations/resource-api/0016_charge_attempt.sql"),
     },
+    Migration {
+        version: 17,
+        name: "refund",
+        sql: include_str!("../../migrations/resource-api/0017_refund.sql"),
+    },
 ];

@@ -36,6 +36,7 @@ use crate::http::well_known::{JWKS_PATH, render_metadata};
 use crate::http::{BadDocument, SERVICE, router};
 use crate::migrations::MIGRATIONS;
 use crate::operations::fiat_ins::{expiry, recovery, settlements};
+use crate::operations::refunds;
 
 /// Largest answer of the authorization server: a directory snapshot.
 const AUTHZ_BODY_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -192,6 +193,7 @@ fn spawn_tasks(app: &App, shutdown: &Shutdown) {
     shutdown.spawn("issuer keys", refresh_issuer_keys(app.clone(), shutdown.clone()));
     shutdown.spawn("charge recovery", recovery::run(app.clone(), shutdown.clone()));
     shutdown.spawn("order expiry", expiry::run(app.clone(), shutdown.clone()));
+    shutdown.spawn("refund recovery", refunds::recovery::run(app.clone(), shutdown.clone()));
     let sweeper = with_expiring_tables(Sweeper::new(app.db.clone(), app.platform.clone()));
     shutdown.spawn("sweeper", sweeper.run(shutdown.clone()));
     shutdown.spawn("kyc", crate::kyc::run(app.clone(), shutdown.clone()));

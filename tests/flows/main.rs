@@ -44,6 +44,7 @@ mod outbox;
 mod process;
 mod pti;
 mod races;
+mod refunds;
 mod restore;
 mod reviews;
 mod signatures;

@@ -69,6 +69,16 @@ impl Entity {
         self.owner_sub.as_deref() == Some(sub)
     }
 
+    /// Whether money may go back from it to the payer. As [`Entity::may_send`], but a customer who may only receive
+    /// does not stand in the way: it is the partner that gives the money back.
+    ///
+    /// # Errors
+    /// 422 `entity_closed`, `entity_blocked`, `entity_not_activated` or `customer_blocked`.
+    pub fn may_refund(&self, pointer: &str) -> Result<(), Refusal> {
+        let sent = self.may_send(pointer);
+        sent.or_else(|refusal| if refusal.code == "customer_restricted" { Ok(()) } else { Err(refusal) })
+    }
+
     /// Whether money may leave it now; `pointer` is where the request named it.
     ///
     /// # Errors
@@ -172,6 +182,8 @@ mod tests {
         for (status, owner, send, receive) in cases {
             let entity = wallet(status, Some(owner));
             assert_eq!(entity.may_send("/source").err().map(|r| r.code), send, "{status} {owner}");
+            let refund = send.filter(|code| *code != "customer_restricted");
+            assert_eq!(entity.may_refund("/amount").err().map(|r| r.code), refund, "{status} {owner}");
             assert_eq!(entity.may_receive("/destination").err().map(|r| r.code), receive, "{status} {owner}");
         }
     }

@@ -88,6 +88,8 @@ pub struct FiatIn {
     pub state: FiatInState,
     /// Why it ended or waits, as a public code.
     pub state_reason: Option<String>,
+    /// What refunds took from it.
+    pub refunds: RefundTotals,
     /// What monitoring last said.
     pub decision: Outcome,
     /// One more with every change.
@@ -100,6 +102,15 @@ pub struct FiatIn {
     pub expires_at: Option<UnixSeconds>,
     /// Its charge, when monitoring or a reviewer let it through.
     pub charge: Option<ChargeView>,
+}
+
+/// What refunds took from an order, minor units of its currency.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RefundTotals {
+    /// Returned to the payer.
+    pub refunded: i64,
+    /// In refunds whose end is not known.
+    pub held: i64,
 }
 
 /// What is kept of the instrument and the device.
@@ -138,6 +149,12 @@ struct MethodBody<'a> {
 }
 
 #[derive(Serialize)]
+struct RefundsBody {
+    refunded: i64,
+    in_flight: i64,
+}
+
+#[derive(Serialize)]
 struct ChargeBody<'a> {
     id: &'a str,
     state: &'static str,
@@ -172,6 +189,7 @@ struct Body<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     expires_at: Option<i64>,
     charge: Option<ChargeBody<'a>>,
+    refunds: RefundsBody,
     version: i64,
     created_at: i64,
     updated_at: i64,
@@ -226,6 +244,7 @@ impl FiatIn {
                 decline_code: charge.decline_code.as_deref(),
                 decline_category: charge.decline_category.as_deref(),
             }),
+            refunds: RefundsBody { refunded: self.refunds.refunded, in_flight: self.refunds.held },
             version: self.version,
             created_at: self.created_at.0,
             updated_at: self.updated_at.0,
@@ -286,6 +305,7 @@ mod tests {
             origin: Origin { device_hash: Some("secret".to_owned()), ..Origin::default() },
             state,
             state_reason: reason.map(str::to_owned),
+            refunds: RefundTotals { refunded: 50, held: 7 },
             decision: Outcome::Accept,
             version: 1,
             created_at: UnixSeconds(5),
@@ -321,6 +341,12 @@ mod tests {
             let body = order.value().unwrap();
             assert_eq!(body.get("next_action").is_some(), *state == FiatInState::RequiresAction, "{state}");
         }
+    }
+
+    #[test]
+    fn the_view_tells_what_was_refunded_and_what_is_on_its_way() {
+        let body = order(FiatInState::PartiallyRefunded, None).value().unwrap();
+        assert_eq!(body["refunds"], serde_json::json!({"refunded": 50, "in_flight": 7}));
     }
 
     #[test]

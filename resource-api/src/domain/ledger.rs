@@ -51,6 +51,9 @@ impl AccountId {
             SystemAccount::Suspense => format!("suspense:{currency}"),
             SystemAccount::BankSettlement => format!("bank_settlement:{currency}"),
             SystemAccount::Issuance => format!("issuance:{currency}"),
+            SystemAccount::ChargebackReceivable(customer_id) => {
+                format!("chargeback_receivable:{customer_id}:{currency}")
+            }
         })
     }
 
@@ -70,9 +73,9 @@ impl AccountId {
     pub fn system_properties(&self) -> Option<(Side, &str)> {
         let parts: Vec<&str> = self.0.split(':').collect();
         match parts.as_slice() {
-            ["gateway", _, "clearing" | "fees", currency] | ["bank_settlement", currency] => {
-                Some((Side::Debit, currency))
-            }
+            ["gateway", _, "clearing" | "fees", currency]
+            | ["bank_settlement", currency]
+            | ["chargeback_receivable", _, currency] => Some((Side::Debit, currency)),
             ["fee_income" | "suspense" | "issuance", currency] => Some((Side::Credit, currency)),
             _ => None,
         }
@@ -100,6 +103,8 @@ pub enum SystemAccount<'a> {
     BankSettlement,
     /// Value created for partners (liability).
     Issuance,
+    /// What this customer owes us for payments that the bank took back (asset). The id has no colon.
+    ChargebackReceivable(&'a str),
 }
 
 /// An account's running totals, in minor units.
@@ -255,6 +260,7 @@ mod tests {
             (SystemAccount::GatewayClearing("sandbox"), Side::Debit),
             (SystemAccount::GatewayFees("sandbox"), Side::Debit),
             (SystemAccount::BankSettlement, Side::Debit),
+            (SystemAccount::ChargebackReceivable("cus_1"), Side::Debit),
             (SystemAccount::FeeIncome, Side::Credit),
             (SystemAccount::Suspense, Side::Credit),
             (SystemAccount::Issuance, Side::Credit),

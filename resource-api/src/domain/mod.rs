@@ -15,6 +15,7 @@
 //! | [`transfer`] | transfers |
 //! | [`fiat_in`] | fiat-in orders and their reviews |
 //! | [`charge`] | the collection of an order's money at the gateway |
+//! | [`refund`] | refunds, and what they and disputes do to an order |
 //! | [`card`] | card numbers in memory, and what stays of them |
 //! | [`decimal`] | decimal texts to minor units, exactly |
 //! | [`cursor`] | signed list cursors |
@@ -32,6 +33,7 @@ pub mod kyc;
 pub mod ledger;
 pub mod money;
 pub mod pii;
+pub mod refund;
 pub mod refusal;
 pub mod route;
 pub mod transaction_log;

@@ -30,7 +30,8 @@ impl HttpGateway {
         Self { fetcher, config }
     }
 
-    async fn call(
+    /// One call; `key` is sent as the idempotency key.
+    pub(super) async fn call(
         &self,
         method: Method,
         path: &str,
@@ -43,8 +44,7 @@ impl HttpGateway {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if let Some(key) = key {
-            let key =
-                HeaderValue::from_str(key).map_err(|_| CallFailed("the charge id is no header value"))?;
+            let key = HeaderValue::from_str(key).map_err(|_| CallFailed("our id is no header value"))?;
             headers.insert("idempotency-key", key);
         }
         if let Some(secret) = &self.config.api_key {
@@ -88,7 +88,7 @@ impl HttpGateway {
 }
 
 /// No answer; the text holds nothing of what was sent or received.
-struct CallFailed(&'static str);
+pub(super) struct CallFailed(pub(super) &'static str);
 
 impl PaymentGateway for HttpGateway {
     fn provider(&self) -> &'static str {

@@ -8,12 +8,14 @@
 mod config;
 mod http;
 mod judge;
+mod refund;
 
 use futures_util::future::BoxFuture;
 use keys::token::Money;
 
 pub use config::GatewayConfig;
 pub use http::HttpGateway;
+pub use refund::{RefundAnswer, RefundGateway, RefundOrder};
 
 use crate::domain::card::{Card, Instrument};
 use crate::domain::charge::ChargeState;
@@ -146,7 +148,7 @@ pub enum TokeniseRefusal {
 }
 
 /// A payment gateway. Implementations hold no state of ours and take no transaction.
-pub trait PaymentGateway: Send + Sync {
+pub trait PaymentGateway: RefundGateway {
     /// Short name of the provider: part of ledger account codes and charge rows.
     fn provider(&self) -> &'static str;
 

@@ -9,6 +9,7 @@ mod fiat_in_cancel;
 mod fiat_ins;
 mod page;
 mod rates;
+mod refunds;
 mod reviews;
 mod transfers;
 mod webhooks;
@@ -56,6 +57,7 @@ fn documented() -> OpenApiRouter<App> {
         .merge(crate::dialects::pti::routes())
         .merge(fiat_ins::routes())
         .merge(fiat_in_cancel::routes())
+        .merge(refunds::routes())
         .merge(reviews::routes())
         .merge(webhooks::routes())
         .merge(events::routes())

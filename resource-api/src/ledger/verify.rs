@@ -1,4 +1,5 @@
-//! Proves that the ledger is sound, from its rows alone: the command `countersign ledger verify`.
+//! Proves that the ledger is sound, and that refunds agree with it, from the rows alone: the command
+//! `countersign ledger verify`.
 
 use std::fmt;
 
@@ -109,6 +110,31 @@ const CHECKS: &[Check] = &[
                     WHERE h.partner_id = a.partner_id AND h.account_id = a.account_id AND h.state = 'held'), 0)
                OR a.pending_in <> COALESCE((SELECT SUM(h.amount) FROM ledger_hold h
                     WHERE h.partner_id = a.partner_id AND h.counter_account_id = a.account_id AND h.state = 'held'), 0)
+            LIMIT $1",
+    },
+    Check {
+        says: "what an order counts as refunded or held for refunds differs from its refunds, or exceeds it",
+        sql: "SELECT w.partner_id || ' ' || w.fiat_in_id AS place,
+                'refunded ' || w.refunded || ', held ' || w.refund_held AS detail
+            FROM (SELECT f.partner_id, f.fiat_in_id, f.amount, f.refunded, f.refund_held,
+                    COALESCE(SUM(CASE WHEN r.state = 'succeeded' THEN r.amount ELSE 0 END), 0) AS done,
+                    COALESCE(SUM(CASE WHEN r.state IN ('succeeded', 'failed') THEN 0 ELSE r.amount END), 0) AS open
+                FROM fiat_in f
+                LEFT JOIN refund r ON r.partner_id = f.partner_id AND r.fiat_in_id = f.fiat_in_id
+                GROUP BY f.partner_id, f.fiat_in_id, f.amount, f.refunded, f.refund_held) w
+            WHERE w.refunded <> w.done OR w.refund_held <> w.open OR w.refunded + w.refund_held > w.amount
+            LIMIT $1",
+    },
+    Check {
+        says: "a refund has no order, or its money is not held, booked or given back as its state says",
+        sql: "SELECT r.partner_id || ' ' || r.refund_id AS place, r.state AS detail
+            FROM refund r
+            LEFT JOIN fiat_in f ON f.partner_id = r.partner_id AND f.fiat_in_id = r.fiat_in_id
+            LEFT JOIN ledger_hold h ON h.partner_id = r.partner_id AND h.hold_id = r.hold_id
+            LEFT JOIN ledger_txn t ON t.partner_id = r.partner_id AND t.reference = 'refund:' || r.refund_id
+            WHERE f.fiat_in_id IS NULL OR h.hold_id IS NULL OR h.amount <> r.amount OR h.account_id <> r.account_id
+                OR h.state <> CASE r.state WHEN 'succeeded' THEN 'posted' WHEN 'failed' THEN 'voided' ELSE 'held' END
+                OR (t.txn_id IS NULL) <> (r.state <> 'succeeded')
             LIMIT $1",
     },
     Check {

@@ -1,6 +1,7 @@
 //! What callers can do, one file per family. An operation takes the caller and domain values, runs its rule as one
 //! unit on the database, and ends in an answer or a [`Failure`]. It names nothing of HTTP but the stored answer.
 
+mod answers;
 pub mod closing;
 pub mod customers;
 pub mod entities;
@@ -9,6 +10,7 @@ pub mod fiat_ins;
 pub mod kyc;
 mod once;
 mod owner;
+pub mod refunds;
 pub mod reviews;
 pub mod transaction_logs;
 pub mod transfers;

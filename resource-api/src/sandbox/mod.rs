@@ -21,18 +21,21 @@
 //! | `tok_late_success` | | waits for the payer; when it is to be voided it turns out captured |
 //!
 //! More scripts are added with `POST /v1/scripts {token, steps}` or [`Sandbox::script`]; what capturing and voiding do
-//! is scripted under the token with `:capture` or `:void` at its end. `POST /v1/outage {"gone": true}` makes the
-//! gateway unreachable until it is switched off again.
+//! is scripted under the token with `:capture` or `:void` at its end. Refunds succeed as far as money was captured,
+//! unless `POST /v1/refund-scripts {charge, steps}` or [`Sandbox::script_refunds`] says otherwise.
+//! `POST /v1/outage {"gone": true}` makes the gateway unreachable until it is switched off again.
 
 mod cards;
 mod challenge;
 mod charges;
 mod faults;
 mod record;
+mod refunds;
 mod script;
 mod server;
 mod tokens;
 
 pub use record::{Collected, Outcome};
+pub use refunds::{EVERY_CHARGE, RefundOutcome, RefundStep, Returned};
 pub use script::Step;
 pub use server::{Sandbox, SandboxOptions, serve};

@@ -18,6 +18,7 @@ use tokio::net::TcpListener;
 
 use super::faults::{broken_off, refused};
 use super::record::{Collected, Outcome, Record};
+use super::refunds::{self, Refunds};
 use super::script::{Scripts, Step};
 use super::{challenge, charges, tokens};
 
@@ -54,6 +55,7 @@ pub(super) struct Memory {
 #[derive(Clone)]
 pub struct Sandbox {
     memory: Arc<Mutex<Memory>>,
+    pub(super) refunds: Refunds,
     pub(super) silence: Duration,
 }
 
@@ -65,7 +67,9 @@ impl Sandbox {
     pub fn new(options: &SandboxOptions) -> io::Result<Self> {
         let record = options.record_file.as_deref().map_or_else(|| Ok(Record::default()), Record::in_file)?;
         let memory = Memory { record, ..Memory::default() };
-        Ok(Self { memory: Arc::new(Mutex::new(memory)), silence: Duration::from_millis(options.silence_ms) })
+        let refunds = Refunds::beside(options.record_file.as_deref())?;
+        let silence = Duration::from_millis(options.silence_ms);
+        Ok(Self { memory: Arc::new(Mutex::new(memory)), refunds, silence })
     }
 
     /// Every charge that was recorded, as it is now, oldest first.
@@ -103,6 +107,7 @@ impl Sandbox {
             .route("/v1/charges/{reference}/void", post(charges::void))
             .route("/challenge/{reference}", get(challenge::page).post(challenge::decide))
             .route("/v1/scripts", post(script))
+            .merge(refunds::routes())
             .layer(from_fn_with_state(self.clone(), reachable))
             .route("/v1/outage", post(outage))
             .with_state(self.clone())

@@ -5,7 +5,7 @@ use chassis::{Fault, Tx, on, row, while_doing};
 use keys::UnixSeconds;
 
 use super::rows::Listing;
-use crate::domain::fiat_in::{ChargeView, FiatIn, FiatInState, Origin};
+use crate::domain::fiat_in::{ChargeView, FiatIn, FiatInState, Origin, RefundTotals};
 use crate::domain::money::Money;
 use crate::monitoring::Outcome;
 
@@ -29,6 +29,8 @@ struct Row {
     device_hash: Option<String>,
     state: String,
     state_reason: Option<String>,
+    refunded: i64,
+    refund_held: i64,
     decision: String,
     version: i64,
     created_at_s: i64,
@@ -61,6 +63,8 @@ row!(Row {
     device_hash,
     state,
     state_reason,
+    refunded,
+    refund_held,
     decision,
     version,
     created_at_s,
@@ -116,6 +120,7 @@ impl TryFrom<Row> for FiatIn {
             },
             state: row.state.parse().map_err(|_| Fault::new("read the state of a fiat-in"))?,
             state_reason: row.state_reason,
+            refunds: RefundTotals { refunded: row.refunded, held: row.refund_held },
             decision: outcome(&row.decision)?,
             version: row.version,
             created_at: UnixSeconds(row.created_at_s),
@@ -173,9 +178,9 @@ macro_rules! select {
         concat!(
             "SELECT f.fiat_in_id, f.partner_id, f.customer_id, c.sub, c.external_id, f.entity_id, f.client_id,
                 f.token_jti, f.amount, f.currency, f.limit_value, f.client_reference, f.method_brand, f.method_last4,
-                f.method_country, f.ip_country, f.device_hash, f.state, f.state_reason, f.decision, f.version,
-                f.created_at_s, f.updated_at_s, f.expires_at_s, g.charge_id, g.state AS charge_state, g.decline_code,
-                g.decline_category, g.action_url
+                f.method_country, f.ip_country, f.device_hash, f.state, f.state_reason, f.refunded, f.refund_held,
+                f.decision, f.version, f.created_at_s, f.updated_at_s, f.expires_at_s, g.charge_id,
+                g.state AS charge_state, g.decline_code, g.decline_category, g.action_url
             FROM fiat_in f
             JOIN customer c ON c.partner_id = f.partner_id AND c.customer_id = f.customer_id
             LEFT JOIN charge g ON g.fiat_in_id = f.fiat_in_id ",

@@ -6,12 +6,14 @@
 pub mod charge_attempts;
 pub mod charges;
 pub mod customers;
+pub mod disputes;
 pub mod entities;
 pub mod fiat_ins;
 pub mod kyc;
 pub mod monitoring;
 pub mod order_steps;
 pub mod pii;
+pub mod refunds;
 pub mod reviews;
 pub mod rows;
 pub mod third_parties;

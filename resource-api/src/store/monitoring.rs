@@ -16,7 +16,7 @@ struct WindowRow {
 row!(WindowRow { orders_1h, orders_24h, sum_24h, sum_30d });
 
 /// SUM of BIGINT is NUMERIC on PostgreSQL, hence the casts. A sum beyond BIGINT is a fault there and
-/// cannot arise: the limits stop long before.
+/// cannot arise: the limits stop long before. What was paid in counts also after it went back.
 const WINDOW: &str = "SELECT
         CAST(COALESCE(SUM(CASE WHEN created_at_s > $3 THEN 1 ELSE 0 END), 0) AS BIGINT) AS orders_1h,
         CAST(COALESCE(SUM(CASE WHEN created_at_s > $4 THEN 1 ELSE 0 END), 0) AS BIGINT) AS orders_24h,
@@ -25,7 +25,7 @@ const WINDOW: &str = "SELECT
         CAST(COALESCE(SUM(COALESCE(limit_value, 0)), 0) AS BIGINT) AS sum_30d
     FROM fiat_in
     WHERE partner_id = $1 AND customer_id = $2 AND created_at_s > $5
-        AND state IN ('in_review', 'processing', 'completed') AND fiat_in_id <> $6";
+        AND state NOT IN ('refused', 'failed', 'cancelled', 'expired') AND fiat_in_id <> $6";
 
 /// The customer's orders that count, ending now, without the one that is being judged. To be read while
 /// the customer's row is locked (`customers::upsert_for_subject`): then two orders at a limit's edge are

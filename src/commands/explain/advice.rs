@@ -12,6 +12,10 @@ pub(super) const OTHER: &str = "The request itself is at fault: its answer says 
 /// Code and text, sorted by code.
 const TEXTS: &[(&str, &str)] = &[
     ("alias_taken", "Choose another alias, or use the object that has it."),
+    (
+        "amount_exceeds_refundable",
+        "Less of the order is left than was asked for: the answer says how much. Refunds under way count.",
+    ),
     ("ambiguous_host", "A proxy sends two Host values. Make it send one."),
     ("body_too_large", "Send less in one request."),
     (

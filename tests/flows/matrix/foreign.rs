@@ -35,11 +35,15 @@ impl Theirs {
         let endpoint = json!({ "url": "http://127.0.0.1:9/webhooks" });
         let endpoint = world.post_as("ta/backend", "/v1/webhook-endpoints", &endpoint, 201).await;
         let order = world.order_ids("ta").await.remove(0);
+        let refund = json!({ "amount": 1, "reason": "a test" });
+        let refund =
+            world.post_as("ta/backend", &format!("/v1/fiat-ins/{order}/refunds"), &refund, 201).await;
         let text = |body: &Value| body["id"].as_str().expect("id").to_owned();
         let ids = HashMap::from([
             ("/v1/customers/", customer.customer_id.clone()),
             ("/v1/entities/", customer.wallet.clone()),
             ("/v1/fiat-ins/", order),
+            ("/v1/fiat-ins/{id}/refunds/", text(&refund)),
             ("/v1/transfers/", text(&transfer)),
             ("/v1/webhook-endpoints/", text(&endpoint)),
             ("/v1/events/", Self::event(world).await),

@@ -123,7 +123,7 @@ impl Operation {
 
     /// A body that gets past the first checks where one is needed to reach the question of whose thing it is.
     fn body(&self) -> Value {
-        if self.path.starts_with("/v1/reviews/") {
+        if self.path.starts_with("/v1/reviews/") || self.path.ends_with("/refunds") {
             return json!({ "reason": "because of a test" });
         }
         json!({})

@@ -13,6 +13,10 @@ const CAPTURES: &str = "SELECT t.reference, CAST(SUM(e.amount) AS BIGINT)
     FROM ledger_txn t JOIN ledger_entry e ON e.partner_id = t.partner_id AND e.txn_id = t.txn_id
     WHERE t.reference LIKE 'charge:%:capture' AND e.side = 'credit' GROUP BY t.reference";
 
+const REFUNDS: &str = "SELECT t.reference, CAST(SUM(e.amount) AS BIGINT)
+    FROM ledger_txn t JOIN ledger_entry e ON e.partner_id = t.partner_id AND e.txn_id = t.txn_id
+    WHERE t.reference LIKE 'refund:%' AND e.side = 'credit' GROUP BY t.reference";
+
 async fn texts(tx: &mut Tx, sql: String) -> Result<Vec<String>, Fault> {
     let rows: Vec<(String,)> = on!(tx, conn => sqlx::query_as(AssertSqlSafe(sql)).fetch_all(conn).await)
         .map_err(while_doing("dump a table"))?;
@@ -91,15 +95,24 @@ impl World {
 
     /// What was credited for each charge, by charge id.
     pub(super) async fn booked_captures(&self) -> BTreeMap<String, i64> {
-        let read = self.api.app.db.read(|tx| {
+        self.booked(CAPTURES).await
+    }
+
+    /// What went back with each refund, by refund id.
+    pub(super) async fn booked_refunds(&self) -> BTreeMap<String, i64> {
+        self.booked(REFUNDS).await
+    }
+
+    /// References and sums of transactions, by the id in the reference.
+    async fn booked(&self, sql: &'static str) -> BTreeMap<String, i64> {
+        let read = self.api.app.db.read(move |tx| {
             Box::pin(async move {
-                let rows: Vec<(String, i64)> =
-                    on!(tx, conn => sqlx::query_as(CAPTURES).fetch_all(conn).await)
-                        .map_err(while_doing("read captures"))?;
+                let rows: Vec<(String, i64)> = on!(tx, conn => sqlx::query_as(sql).fetch_all(conn).await)
+                    .map_err(while_doing("read what is booked"))?;
                 Ok(rows)
             })
         });
-        let charge = |reference: &str| reference.split(':').nth(1).unwrap_or_default().to_owned();
-        read.await.expect("a read").into_iter().map(|(reference, sum)| (charge(&reference), sum)).collect()
+        let id = |reference: &str| reference.split(':').nth(1).unwrap_or_default().to_owned();
+        read.await.expect("a read").into_iter().map(|(reference, sum)| (id(&reference), sum)).collect()
     }
 }

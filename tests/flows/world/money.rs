@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use resource_api::ledger;
-use resource_api::sandbox::Outcome;
+use resource_api::sandbox::{Outcome, RefundOutcome};
 use serde_json::{Value, json};
 
 use super::{Call, Customer, Reply, World};
@@ -109,6 +109,27 @@ impl World {
         // A charge whose answer never came may be collected and not booked yet; one that is booked was collected.
         booked.retain(|charge, amount| collected.get(charge) != Some(amount));
         assert!(booked.is_empty(), "booked, but not collected like that: {booked:?}");
+        self.assert_refunds().await;
+    }
+
+    /// What is booked as refunded went back at the gateway, and of no charge more than it collected.
+    async fn assert_refunds(&self) {
+        let mut left: BTreeMap<String, i64> = BTreeMap::new();
+        for charge in self.sandbox.charges().iter().filter(|charge| charge.outcome == Outcome::Captured) {
+            left.insert(charge.reference.clone(), charge.amount);
+        }
+        let mut returned: BTreeMap<String, i64> = BTreeMap::new();
+        for refund in self.sandbox.refunds() {
+            if refund.outcome == RefundOutcome::Succeeded {
+                *left.entry(refund.charge).or_default() -= refund.amount;
+                returned.insert(refund.reference, refund.amount);
+            }
+        }
+        assert!(left.values().all(|amount| *amount >= 0), "more went back than was collected: {left:?}");
+        // A refund whose answer never came may be paid and not booked yet; one that is booked was paid.
+        let mut booked = self.booked_refunds().await;
+        booked.retain(|refund, amount| returned.get(refund) != Some(amount));
+        assert!(booked.is_empty(), "booked, but not given back like that: {booked:?}");
     }
 
     /// Every capture is booked: nothing is on its way.

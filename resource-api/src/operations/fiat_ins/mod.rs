@@ -33,7 +33,7 @@ pub mod status_token;
 mod verdict;
 
 pub(crate) use cancel::cancel;
-pub(crate) use execute::{Take, execute};
+pub(crate) use execute::{Take, execute, lease_ms};
 pub use late::LateSuccess;
 pub(crate) use place::{FiatInAsk, place};
 pub(in crate::operations) use record::judged;

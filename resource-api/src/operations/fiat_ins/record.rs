@@ -15,7 +15,7 @@ use crate::auth::{Attempt, Begun, Bound, begin, finish};
 use crate::crypto::vault::SealedPii;
 use crate::domain::customer::{Customer, CustomerKind, CustomerStatus};
 use crate::domain::entity::Entity;
-use crate::domain::fiat_in::{ChargeState, ChargeView, FiatIn, FiatInState};
+use crate::domain::fiat_in::{ChargeState, ChargeView, FiatIn, FiatInState, RefundTotals};
 use crate::domain::refusal::Refusal;
 use crate::monitoring::{Decision, Inputs, MonitoringConfig, Outcome, evaluate};
 use crate::store::charges::{NewCharge, insert_charge};
@@ -251,6 +251,7 @@ fn order(ask: &Recording, customer: &Customer, judged: &Judged) -> FiatIn {
         origin,
         state,
         state_reason: judged.decision.reason_code().map(str::to_owned),
+        refunds: RefundTotals::default(),
         decision: judged.decision.outcome,
         version: 1,
         created_at: now,

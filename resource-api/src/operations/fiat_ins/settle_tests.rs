@@ -12,7 +12,7 @@ use super::{Settlements, Verdict, settlements};
 use crate::domain::charge::{Channel, ChargeState, ChargeView};
 use crate::domain::customer::CustomerKind;
 use crate::domain::entity::EntityKind;
-use crate::domain::fiat_in::{FiatIn, FiatInState, Origin};
+use crate::domain::fiat_in::{FiatIn, FiatInState, Origin, RefundTotals};
 use crate::domain::money::Money;
 use crate::gateway::{Answer, DeclineCategory};
 use crate::ledger::{find_accounts, open_entity_account};
@@ -47,6 +47,7 @@ fn order(name: &str) -> FiatIn {
         origin: Origin::default(),
         state: FiatInState::Processing,
         state_reason: None,
+        refunds: RefundTotals::default(),
         decision: Outcome::Accept,
         version: 1,
         created_at: NOW,

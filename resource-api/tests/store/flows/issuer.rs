@@ -18,7 +18,7 @@ pub(crate) const CLIENTS: [(&str, &str); 4] =
 
 /// Every scope these clients may use.
 const SCOPE: &str = "customers:read customers:write entities:read entities:write fiat_ins:execute fiat_ins:read \
-    reviews:read reviews:decide webhooks:read webhooks:write events:read transfers:execute transfers:read";
+    refunds:execute reviews:read reviews:decide webhooks:read webhooks:write events:read transfers:execute transfers:read";
 
 #[derive(Clone)]
 pub(crate) struct Issuer {

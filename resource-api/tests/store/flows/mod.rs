@@ -3,11 +3,16 @@
 mod cancel;
 mod cards;
 mod charges;
+mod disputes;
 mod fiat_ins;
 mod gateway;
 mod issuer;
 mod pti;
 mod recovery;
+mod refund_faults;
+mod refund_races;
+mod refunded;
+mod refunds;
 mod reviews;
 mod webhooks;
 mod world;
