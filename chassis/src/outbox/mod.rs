@@ -47,7 +47,7 @@ pub use endpoints::{
 };
 pub use events::{
     EVENT_LIFE_S, EVENT_SCHEMA_VERSION, NewEvent, StoredEvent, find_event, insert_events, insert_events_by,
-    list_events,
+    insert_events_of, list_events,
 };
 pub use schedule::Schedule;
 pub use signature::{EndpointSecret, signatures};

@@ -1,6 +1,8 @@
 //! The rule of operations that happen once: one-time tokens (security decision DEC7) and `Idempotency-Key`, over
 //! the one mechanism of `chassis::claim`.
 
+mod many;
+
 use chassis::audit::Actor;
 use chassis::claim::{ClaimKey, ClaimRef, Claimed, StoredAnswer, claim, find_claim, record_answer};
 use chassis::db::{Fault, Tx};
@@ -17,6 +19,8 @@ use serde_json::json;
 
 use crate::app::App;
 use crate::domain::refusal::{Class, Refusal};
+
+pub use many::{Beginning, Ended, begin_plain, end_all};
 
 /// An operation somebody asks for, before its body has been hashed. A handler whose body may carry a
 /// card number takes this, replaces the number by the gateway's token, and calls [`Asked::over`].
@@ -222,12 +226,7 @@ async fn begin_with_token(
     (resource_id, bound): (&str, &Bound),
 ) -> Result<Begun, Fault> {
     let asked = &attempt.asked;
-    let operation = AskedOperation {
-        method: &asked.method,
-        uri: &asked.uri,
-        money: bound.money.as_ref(),
-        entity_id: bound.entity_id.as_deref(),
-    };
+    let operation = asked_operation(asked, bound);
     let mut spent = SpentTokens { tx: &mut *tx, attempt, resource_id };
     Ok(match redeem(&mut spent, token, &operation, &attempt.fingerprint).await? {
         Redeemed::Fresh => Begun::Fresh,
@@ -252,6 +251,16 @@ async fn begin_with_token(
             ))
         }
     })
+}
+
+/// What the request asks for, to be compared with what its token is for.
+fn asked_operation<'a>(asked: &'a Asked, bound: &'a Bound) -> AskedOperation<'a> {
+    AskedOperation {
+        method: &asked.method,
+        uri: &asked.uri,
+        money: bound.money.as_ref(),
+        entity_id: bound.entity_id.as_deref(),
+    }
 }
 
 fn earlier(found: Earlier) -> Begun {

@@ -8,7 +8,7 @@ use super::settle::Verdict;
 use crate::app::App;
 use crate::domain::fiat_in::{ChargeState, FiatIn};
 use crate::gateway::{Answer, ChargeAsk, Found};
-use crate::store::charges::{Charge, Lease, take_due_charge, take_ready_charge};
+use crate::store::charges::{Charge, Lease, keep_charge, take_due_charge, take_ready_charge};
 
 /// Time beyond the gateway's deadline within which the holder of a lease writes down what it heard.
 const LEASE_MARGIN_MS: i64 = 2_000;
@@ -37,6 +37,30 @@ pub(crate) async fn execute(app: &App, order: FiatIn, take: Take) -> Result<Opti
     };
     let holder = app.platform.new_id("lse");
     let Some(charge) = take_charge(app, &charge_id, &holder, take).await? else { return Ok(None) };
+    send(app, order, charge, holder).await.map(Some)
+}
+
+/// Sends and settles the charge of an order that was recorded under this process's lease. `None`: the transaction had
+/// to wait so long that somebody else has the charge by now.
+///
+/// # Errors
+/// As for [`execute`].
+pub(super) async fn execute_taken(
+    app: &App,
+    order: FiatIn,
+    charge: Charge,
+    (holder, until_ms): (&str, i64),
+) -> Result<Option<StoredAnswer>, Fault> {
+    let left_ms = until_ms.saturating_sub(app.platform.clock.now_ms());
+    let needed_ms = lease_ms(app) - LEASE_MARGIN_MS / 2;
+    if left_ms < needed_ms && !keep(app, &charge.charge_id, holder).await? {
+        return Ok(None);
+    }
+    send(app, order, charge, holder.to_owned()).await.map(Some)
+}
+
+/// Calls the gateway and settles what it says.
+async fn send(app: &App, order: FiatIn, charge: Charge, holder: String) -> Result<StoredAnswer, Fault> {
     let answer = ask_gateway(app, &charge).await;
     if let Answer::Unknown(reason) = &answer {
         tracing::warn!(charge = charge.charge_id, attempt = charge.attempt, reason, "the outcome is unknown");
@@ -56,7 +80,22 @@ pub(crate) async fn execute(app: &App, order: FiatIn, take: Take) -> Result<Opti
     };
     let told = app.settlements.submit(verdict).await?;
     app.outbox.wake();
-    Ok(Some(told))
+    Ok(told)
+}
+
+/// Takes the whole time of a lease anew.
+async fn keep(app: &App, charge_id: &str, holder: &str) -> Result<bool, Fault> {
+    let (charge_id, holder) = (charge_id.to_owned(), holder.to_owned());
+    let now_ms = app.platform.clock.now_ms();
+    let until_ms = now_ms.saturating_add(lease_ms(app));
+    app.db
+        .write(move |tx| {
+            let (charge_id, holder) = (charge_id.clone(), holder.clone());
+            Box::pin(
+                async move { keep_charge(tx, &charge_id, Lease { holder: &holder, now_ms, until_ms }).await },
+            )
+        })
+        .await
 }
 
 /// Transaction B0.
