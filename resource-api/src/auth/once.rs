@@ -304,3 +304,24 @@ async fn alert(tx: &mut Tx, attempt: &Attempt, token: &OneTime, (kind, reason): 
 pub async fn finish(tx: &mut Tx, attempt: &Attempt, answer: &StoredAnswer) -> Result<(), Fault> {
     record_answer(tx, &attempt.asked.key, answer).await.map(drop)
 }
+
+#[cfg(test)]
+impl Attempt {
+    /// An attempt of a caller under a key, or with the one-time token that the caller presents.
+    pub(crate) fn stub(caller: Caller, key: &str, now: UnixSeconds) -> Self {
+        let kind = if caller.one_time.is_some() { "one_time" } else { "idempotency" };
+        let key =
+            ClaimKey { kind, owner: caller.partner_id.clone(), key: key.to_owned(), route: String::new() };
+        let asked = Asked {
+            key,
+            caller,
+            method: "POST".to_owned(),
+            uri: "https://rs.example/v1/things".to_owned(),
+            now,
+            expires_at: now.plus(3_600),
+            error_id: ErrorId::current(),
+            alert_id: "evt_alert".to_owned(),
+        };
+        Self { asked, fingerprint: "fingerprint".to_owned() }
+    }
+}

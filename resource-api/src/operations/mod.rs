@@ -9,6 +9,8 @@ pub mod kyc;
 mod once;
 mod owner;
 pub mod reviews;
+#[cfg(test)]
+mod stage;
 pub mod transfers;
 pub mod views;
 pub mod webhooks;

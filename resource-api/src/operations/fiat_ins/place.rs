@@ -87,7 +87,7 @@ pub(crate) async fn place(app: &App, attempt: Attempt, ask: FiatInAsk) -> Result
 }
 
 /// What a one-time token may be bound to.
-fn bound(ask: &FiatInAsk) -> Bound {
+pub(super) fn bound(ask: &FiatInAsk) -> Bound {
     let money = token::Money { amount: ask.money.amount, currency: ask.money.currency.code().to_owned() };
     Bound { money: Some(money), entity_id: Some(ask.entity_id.clone()) }
 }

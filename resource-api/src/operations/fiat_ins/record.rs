@@ -210,3 +210,7 @@ pub(super) fn new_charge(
         now: order.updated_at,
     }
 }
+
+#[cfg(test)]
+#[path = "record_tests.rs"]
+mod tests;

@@ -261,3 +261,7 @@ fn completed_event(transfer: &Transfer, event_id: &str) -> NewEvent {
         }),
     }
 }
+
+#[cfg(test)]
+#[path = "book_tests.rs"]
+mod tests;
