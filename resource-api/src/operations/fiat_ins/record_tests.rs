@@ -3,18 +3,22 @@
 
 use std::sync::Arc;
 
-use chassis::Outcome as Ending;
 use chassis::testing::TestDatabase;
+use chassis::{Outcome as Ending, SeededEntropy};
 use futures_util::future::join_all;
+use keys::seal::{MasterKey, MasterKeys};
 
 use super::super::place::{FiatInAsk, bound};
 use super::{Ids, Made, Orders, Recorded, Recording, orders, record};
 use crate::auth::Attempt;
+use crate::crypto::vault::{SealedPii, Vault};
 use crate::domain::card::Instrument;
 use crate::domain::fiat_in::{ChargeState, FiatInState, Origin};
 use crate::domain::money::Money;
+use crate::domain::pii::{Pii, PiiField};
 use crate::monitoring::MonitoringConfig;
 use crate::operations::stage::{Stage, attempt, attempt_with_token};
+use crate::store::charges::{Lease, keep_charge};
 
 const CLAIMS: &str = "SELECT COUNT(*) FROM claim";
 const ORDERS: &str = "SELECT COUNT(*) FROM fiat_in";
@@ -193,6 +197,71 @@ async fn what_is_not_plain_is_left_alone_and_decided_by_the_same_rule() {
             2,
             "the token for something else is spent, the twin's key is not"
         );
+    }
+}
+
+/// Personal data as an order carries it.
+fn sealed(sub: &str, name: &str) -> SealedPii {
+    let vault = Vault::new(MasterKeys::new(MasterKey::new([7; 32]), Vec::new()));
+    let pii = Pii::from_fields([(PiiField::GivenName, name.to_owned())].into());
+    vault.seal("acme", sub, &pii, &SeededEntropy::new(1)).unwrap()
+}
+
+#[tokio::test]
+async fn personal_data_of_several_customers_is_stored_together_and_of_one_in_turn() {
+    for database in TestDatabase::both().await {
+        let stage = Stage::set(database).await;
+        let orders = orders(&stage.db);
+        for sub in ["ann", "ben", "cid"] {
+            stage.customer(sub, 0).await;
+        }
+        let with = |sub: &str, given: &str, name: &str| Recording {
+            sealed: Some(sealed(sub, given)),
+            ..order(&stage, sub, &format!("ent_{sub}"), name)
+        };
+        let asks = vec![
+            with("ann", "Ann", "a1"),
+            with("ben", "Ben", "b1"),
+            with("ann", "Anna", "a2"),
+            order(&stage, "cid", "ent_cid", "c1"),
+            with("cid", "Cid", "c2"),
+        ];
+        let said = words(&together(&orders, asks).await);
+        assert_eq!(said, ["processing", "processing", "alone", "processing", "alone"]);
+        let versions = "SELECT COUNT(*) FROM customer WHERE pii_version = 1 AND kyc_status = 'processing'";
+        let audits = "SELECT COUNT(*) FROM audit_event WHERE action = 'customer.pii_written'";
+        let jobs = "SELECT COUNT(*) FROM kyc_job WHERE NOT identity_changed";
+        assert_eq!(stage.count(versions).await, 2);
+        assert_eq!((stage.count(audits).await, stage.count(jobs).await), (2, 2));
+
+        // Equal data changes nothing; another name is another identity.
+        let said = words(&together(&orders, vec![with("ann", "Ann", "a3"), with("ben", "Bo", "b2")]).await);
+        assert_eq!(said, ["processing", "processing"]);
+        assert_eq!((stage.count(versions).await, stage.count(audits).await), (1, 3));
+        assert_eq!(stage.count("SELECT COUNT(*) FROM kyc_job WHERE identity_changed").await, 1);
+    }
+}
+
+#[tokio::test]
+async fn only_its_holder_lengthens_the_lease_of_a_charge_that_is_being_sent() {
+    for database in TestDatabase::both().await {
+        let stage = Stage::set(database).await;
+        stage.customer("ann", 0).await;
+        let made = alone(&stage, order(&stage, "ann", "ent_ann", "o")).await;
+        let Ok(Recorded::Charged(order)) = made else { panic!("{made:?}") };
+        let charge_id = order.charge.unwrap().charge_id;
+        let keep = |holder: &'static str| {
+            let charge_id = charge_id.clone();
+            let unit = stage.db.write(move |tx| {
+                let charge_id = charge_id.clone();
+                let lease = Lease { holder, now_ms: 4_000, until_ms: 9_000 };
+                Box::pin(async move { keep_charge(tx, &charge_id, lease).await })
+            });
+            async { unit.await.unwrap() }
+        };
+        assert!(keep("lse_1").await);
+        assert!(!keep("lse_2").await);
+        assert_eq!(stage.count("SELECT due_at_ms FROM charge").await, 9_000);
     }
 }
 
