@@ -7,6 +7,7 @@ mod floods;
 mod floor;
 mod guarded;
 mod load;
+mod money;
 mod process;
 mod product;
 mod rows;
@@ -39,10 +40,11 @@ fn main() -> anyhow::Result<()> {
             println!();
             floods::measure(LOAD).await
         }),
+        Some("money") => runtime.block_on(rows::measure_money(LOAD)),
         Some("floods") => runtime.block_on(floods::measure(LOAD)),
         Some("--help" | "-h") => {
             println!("bench: measures every row and prints the table, then token issue beside floods (about four minutes).
-bench floods: only the latter.");
+bench floods: only the latter. bench money: only orders and transfers.");
             Ok(())
         }
         Some(other) => anyhow::bail!("{other:?} is not known; `bench --help`"),

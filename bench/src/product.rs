@@ -63,12 +63,26 @@ impl Product {
             .with_context(|| format!("no client {alias}"))
     }
 
-    /// The `POST /oauth2/token` of `acme-backend`, ready to send.
-    pub(crate) fn client_credentials_request(&self) -> anyhow::Result<Vec<u8>> {
+    /// HTTP Basic of `acme-backend`.
+    fn basic(&self) -> anyhow::Result<String> {
         let client = self.client("acme-backend")?;
         let text = |name: &str| client[name].as_str().unwrap_or_default().to_owned();
-        let basic =
-            format!("Basic {}", standard_base64(&format!("{}:{}", text("client_id"), text("client_secret"))));
+        Ok(format!("Basic {}", standard_base64(&format!("{}:{}", text("client_id"), text("client_secret")))))
+    }
+
+    /// An access token of `acme-backend`, whose requests need no signature.
+    pub(crate) async fn client_token(&self, scope: &str) -> anyhow::Result<String> {
+        let headers = [("authorization", self.basic()?), ("content-type", FORM.to_owned())]
+            .map(|(name, value)| (name.to_owned(), value));
+        let body = format!("grant_type=client_credentials&scope={}", scope.replace(':', "%3A"));
+        let url = format!("{}/oauth2/token", self.text("/issuer")?);
+        let answer = self.send(&url, &headers, body.into_bytes()).await?;
+        Ok(answer["access_token"].as_str().context("access_token")?.to_owned())
+    }
+
+    /// The `POST /oauth2/token` of `acme-backend`, ready to send.
+    pub(crate) fn client_credentials_request(&self) -> anyhow::Result<Vec<u8>> {
+        let basic = self.basic()?;
         let headers =
             [("authorization", basic.as_str()), ("content-type", "application/x-www-form-urlencoded")];
         let body = b"grant_type=client_credentials&scope=customers%3Aread";

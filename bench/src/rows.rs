@@ -9,12 +9,12 @@ use tokio::time::Instant;
 
 use crate::load::{Load, Requests, drive, request};
 use crate::process::Server;
-use crate::product::{FORM, JSON, Product, nonce};
+use crate::product::{FORM, JSON, Product};
 use crate::table::{self, Row};
-use crate::{floor, guarded};
+use crate::{floor, guarded, money};
 
 /// Connections of every load.
-const CONNECTIONS: usize = 32;
+pub(crate) const CONNECTIONS: usize = 32;
 /// One-time tokens issued, and payments made with them, in the two rows that need fresh requests.
 const ORDERS: usize = 2_000;
 /// Loads of one row; the one with the median CPU counts.
@@ -90,9 +90,24 @@ async fn row(
     rounds.into_iter().nth(ROUNDS / 2).context("a round")
 }
 
-async fn one_load(name: &'static str, server: &Server, port: u16, requests: Requests) -> anyhow::Result<Row> {
+pub(crate) async fn one_load(
+    name: &'static str,
+    server: &Server,
+    port: u16,
+    requests: Requests,
+) -> anyhow::Result<Row> {
+    one_load_over(CONNECTIONS, name, (server, port), requests).await
+}
+
+/// [`one_load`] over another number of connections.
+pub(crate) async fn one_load_over(
+    connections: usize,
+    name: &'static str,
+    (server, port): (&Server, u16),
+    requests: Requests,
+) -> anyhow::Result<Row> {
     let before = server.cpu_seconds()?;
-    let load: Load = drive(port, CONNECTIONS, requests).await.with_context(|| name.to_owned())?;
+    let load: Load = drive(port, connections, requests).await.with_context(|| name.to_owned())?;
     #[allow(clippy::cast_precision_loss, reason = "counts far below 2^52")]
     let cpu_us = (server.cpu_seconds()? - before) * 1e6 / load.answers as f64;
     Ok(Row {
@@ -111,7 +126,7 @@ fn repeat(bytes: Vec<u8>, time: Duration) -> impl Fn() -> Requests {
     move || Requests::Repeat(Arc::clone(&list), time)
 }
 
-fn over(mut row: Row, floor: (&'static str, f64), target: f64) -> Row {
+pub(crate) fn over(mut row: Row, floor: (&'static str, f64), target: f64) -> Row {
     row.against = Some((floor.0, floor.1, target));
     row
 }
@@ -163,7 +178,8 @@ async fn reads(
     Ok(())
 }
 
-async fn writes(rows: &mut Vec<Row>, floor: &Floor, product: &Product, time: Duration) -> anyhow::Result<()> {
+/// The floor of everything durable; gives its CPU microseconds.
+async fn grouped_statement(rows: &mut Vec<Row>, floor: &Floor, time: Duration) -> anyhow::Result<f64> {
     let inserts: Vec<Vec<u8>> = (0..40_000)
         .map(|id| {
             request(
@@ -184,8 +200,12 @@ async fn writes(rows: &mut Vec<Row>, floor: &Floor, product: &Product, time: Dur
     .await?;
     let grouped_us = grouped.cpu_us;
     rows.push(grouped);
+    Ok(grouped_us)
+}
 
-    let wallets = wallets(product).await?;
+async fn writes(rows: &mut Vec<Row>, floor: &Floor, product: &Product, time: Duration) -> anyhow::Result<()> {
+    let grouped_us = grouped_statement(rows, floor, time).await?;
+    let wallets = money::wallets(product, ORDERS).await?;
     let (authz, authority) = (product.port("/issuer")?, product.authority("/issuer")?);
     let token = product.signed_client_token("user_tokens:write").await?;
     let mut asks = Vec::with_capacity(ORDERS);
@@ -212,65 +232,25 @@ async fn writes(rows: &mut Vec<Row>, floor: &Floor, product: &Product, time: Dur
     let statements = (product.statements("authz").await? - before) / per_order();
     issued.remark = format!("{statements:.1} statements each");
     rows.push(over(issued, ("grouped statement", grouped_us), 1.3 * statements.max(1.0)));
-    pay(rows, product, &wallets, grouped_us).await
+    money::pay(rows, product, &wallets, grouped_us).await?;
+    money::transfer(rows, product, &wallets, grouped_us).await
+}
+
+/// Measures and prints the rows that move money, beside their floor.
+pub(crate) async fn measure_money(time: Duration) -> anyhow::Result<()> {
+    let floor = Floor::start("floor").await?;
+    let folder = tempfile::tempdir()?;
+    let product = Product::start(folder.path(), &[]).await?;
+    let mut rows = Vec::new();
+    let grouped_us = grouped_statement(&mut rows, &floor, time).await?;
+    let wallets = money::wallets(&product, ORDERS).await?;
+    money::pay(&mut rows, &product, &wallets, grouped_us).await?;
+    money::transfer(&mut rows, &product, &wallets, grouped_us).await?;
+    table::print(&rows);
+    Ok(())
 }
 
 #[allow(clippy::cast_precision_loss, reason = "a small constant")]
 fn per_order() -> f64 {
     ORDERS as f64
-}
-
-/// [`ORDERS`] customers with one wallet each: their external ids and wallets.
-async fn wallets(product: &Product) -> anyhow::Result<Vec<(String, String)>> {
-    let token = product.signed_client_token("customers:write entities:write").await?;
-    let resource = product.text("/resource")?.to_owned();
-    let mut made = Vec::with_capacity(ORDERS);
-    for chunk in 0..ORDERS.div_ceil(CONNECTIONS) {
-        let count = CONNECTIONS.min(ORDERS - chunk * CONNECTIONS);
-        let one = |_| async {
-            let external_id = format!("bench-{}", nonce().to_lowercase());
-            let body = json!({ "external_id": external_id, "kind": "person", "country": "DE" }).to_string();
-            let customer = product.signed_post(&resource, "/v1/customers", &token, body).await?;
-            let body = json!({ "kind": "customer", "owner": customer["id"], "currency": "EUR" }).to_string();
-            let entity = product.signed_post(&resource, "/v1/entities", &token, body).await?;
-            Ok::<_, anyhow::Error>((external_id, entity["id"].as_str().context("id")?.to_owned()))
-        };
-        made.extend(futures_util::future::try_join_all((0..count).map(one)).await?);
-    }
-    Ok(made)
-}
-
-async fn pay(
-    rows: &mut Vec<Row>,
-    product: &Product,
-    wallets: &[(String, String)],
-    grouped_us: f64,
-) -> anyhow::Result<()> {
-    let (port, authority) = (product.port("/resource")?, product.authority("/resource")?);
-    let backend = product.signed_client_token("user_tokens:write").await?;
-    let mut payments = Vec::with_capacity(ORDERS);
-    for (external_id, entity_id) in wallets {
-        let ask = json!({
-            "external_id": external_id, "method": "POST", "url": format!("{}/v1/fiat-ins", product.text("/resource")?),
-        })
-        .to_string();
-        let token = product.signed_post(product.text("/issuer")?, "/v1/user-tokens", &backend, ask).await?;
-        let bearer = format!("Bearer {}", token["access_token"].as_str().context("access_token")?);
-        let body = json!({
-            "entity_id": entity_id, "money": { "amount": 1_000, "currency": "EUR" },
-            "payment_method": { "token": "tok_success" }, "client_reference": nonce(),
-        })
-        .to_string();
-        let headers = [("authorization", bearer.as_str()), ("content-type", JSON)];
-        payments.push(request("POST", &authority, "/v1/fiat-ins", &headers, body.as_bytes()));
-    }
-    let before = product.statements("resource-api").await?;
-    let mut paid =
-        one_load("fiat-in, A + B0 + gateway + C", &product.server, port, Requests::Once(Arc::new(payments)))
-            .await?;
-    let statements = (product.statements("resource-api").await? - before) / per_order();
-    paid.remark =
-        format!("{statements:.1} statements each, webhook queueing and the sandbox gateway included");
-    rows.push(over(paid, ("grouped statement", grouped_us), 1.3 * statements.max(1.0)));
-    Ok(())
 }

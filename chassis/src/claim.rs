@@ -5,6 +5,8 @@
 //! and the claim commit together, or neither does (an `Undo` leaves the key unused). A repeat with the same
 //! fingerprint gets the stored answer; the same key with another request is [`Claimed::Different`].
 
+mod many;
+
 use keys::UnixSeconds;
 use keys::digest::sha256_b64;
 use serde::{Deserialize, Serialize};
@@ -12,6 +14,8 @@ use sqlx::QueryBuilder;
 
 use crate::db::{Fault, Tx, while_doing};
 use crate::{on, row};
+
+pub use many::{NewClaim, claim_fresh, take_back_claims};
 
 /// Which key was used, by whom, for what.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,7 +32,7 @@ pub struct ClaimKey {
 
 /// A claim's row without the key itself: what an operation keeps so that its end, whoever brings it about, can
 /// record the answer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ClaimRef {
     /// As in [`ClaimKey`].
     pub kind: String,

@@ -23,7 +23,8 @@ use crate::crypto::webhook_keys::WebhookKeys;
 use crate::directory::Directory;
 use crate::gateway::PaymentGateway;
 use crate::monitoring::MonitoringConfig;
-use crate::operations::fiat_ins::Settlements;
+use crate::operations::fiat_ins::{Orders, Settlements};
+use crate::operations::transfers::Transfers;
 
 /// A cheap handle on [`Parts`]; the axum state of every route.
 #[derive(Clone)]
@@ -67,6 +68,10 @@ pub struct Parts {
     pub gateway: Arc<dyn PaymentGateway>,
     /// What monitoring compares with.
     pub limits: Arc<MonitoringConfig>,
+    /// Transaction A of fiat-ins, as a batch command.
+    pub orders: Orders,
+    /// Fast transfers, as a batch command.
+    pub transfers: Transfers,
     /// Transaction C of fiat-ins, as a batch command.
     pub settlements: Settlements,
     /// How often networks and clients may change something.

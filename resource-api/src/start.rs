@@ -35,8 +35,9 @@ use crate::gateway::HttpGateway;
 use crate::http::well_known::{JWKS_PATH, render_metadata};
 use crate::http::{BadDocument, SERVICE, router};
 use crate::migrations::MIGRATIONS;
-use crate::operations::fiat_ins::{expiry, recovery, settlements};
+use crate::operations::fiat_ins::{expiry, orders, recovery, settlements};
 use crate::operations::refunds;
+use crate::operations::transfers::transfers;
 
 /// Largest answer of the authorization server: a directory snapshot.
 const AUTHZ_BODY_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -166,6 +167,8 @@ pub async fn open(config: Config, platform: Platform) -> Result<App, StartError>
         fingerprint_key: master.mac_key("request fingerprint"),
         vault: Vault::new(MasterKeys::clone(&master)),
         cursor_key: master.mac_key("list cursor"),
+        orders: orders(&db),
+        transfers: transfers(&db),
         settlements: settlements(&db),
         status_token_key: master.mac_key("status token"),
         limits: Arc::new(config.monitoring.clone()),

@@ -47,6 +47,12 @@ impl Fault {
         Self { doing: text.into(), kind: Kind::Other, cause: None }
     }
 
+    /// What a unit saw first was changed by another transaction before the unit wrote: it is to be run again from its
+    /// beginning, as after a serialisation failure. On SQLite, where one unit writes at a time, it cannot happen.
+    pub fn overtaken(text: &'static str) -> Self {
+        Self::of(Kind::Serialization, text)
+    }
+
     pub(crate) fn of(kind: Kind, text: &'static str) -> Self {
         Self { doing: Cow::Borrowed(text), kind, cause: None }
     }

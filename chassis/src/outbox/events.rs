@@ -110,11 +110,20 @@ pub async fn insert_events(tx: &mut Tx, events: &[NewEvent]) -> Result<(), Fault
 ///
 /// Each event carries who acted: when it is numbered, its audit row is written from it (see [`crate::audit`]).
 pub async fn insert_events_by(tx: &mut Tx, actor: &Actor, events: &[NewEvent]) -> Result<(), Fault> {
+    insert(tx, &events.iter().map(|event| (actor, event)).collect::<Vec<_>>()).await
+}
+
+/// [`insert_events_by`] for the changes of a batch command, in each of which somebody else may have acted.
+pub async fn insert_events_of(tx: &mut Tx, events: &[(Actor, NewEvent)]) -> Result<(), Fault> {
+    insert(tx, &events.iter().map(|(actor, event)| (actor, event)).collect::<Vec<_>>()).await
+}
+
+async fn insert(tx: &mut Tx, events: &[(&Actor, &NewEvent)]) -> Result<(), Fault> {
     for chunk in events.chunks(ROWS_PER_INSERT) {
         let rows = (1_i64..).zip(chunk);
-        on!(tx, conn => {
+        on!(&mut *tx, conn => {
             let mut statement = QueryBuilder::new(INSERT);
-            statement.push_values(rows, |mut values, (offset, event)| {
+            statement.push_values(rows, |mut values, (offset, (actor, event))| {
                 values
                     .push_bind(event.partner_id.as_str())
                     .push_bind(event.event_id.as_str())

@@ -55,7 +55,7 @@ pub use endpoints::{
 pub use envelope::{Envelope, Written};
 pub use events::{
     EVENT_LIFE_S, EVENT_SCHEMA_VERSION, NewEvent, StoredEvent, find_event, insert_events, insert_events_by,
-    list_events,
+    insert_events_of, list_events,
 };
 pub use replay::{REPLAY_MAX, Replay, Replayed, replay};
 pub use schedule::Schedule;

@@ -1,6 +1,9 @@
 //! One effect per key.
 
-use chassis::claim::{ClaimKey, Claimed, StoredAnswer, claim, find_claim, record_answer};
+use chassis::claim::{
+    ClaimKey, Claimed, NewClaim, StoredAnswer, claim, claim_fresh, find_claim, record_answer,
+    take_back_claims,
+};
 use chassis::testing::TestDatabase;
 use chassis::{Db, Fault, Outcome};
 use futures_util::future::join_all;
@@ -142,5 +145,70 @@ async fn of_many_racing_claims_one_is_fresh() {
         let fresh = endings.iter().filter(|claimed| **claimed == Claimed::Fresh).count();
         let repeats = endings.iter().filter(|claimed| **claimed == same("tra_1", None)).count();
         assert_eq!((fresh, repeats), (1, 31), "{:?}", database.engine());
+    }
+}
+
+fn numbered(name: &str) -> ClaimKey {
+    ClaimKey { key: name.into(), ..key() }
+}
+
+async fn take_many(db: &Db, names: &[&'static str], now: UnixSeconds) -> Vec<bool> {
+    let keys: Vec<ClaimKey> = names.iter().map(|name| numbered(name)).collect();
+    let taken = db.write(move |tx| {
+        let keys = keys.clone();
+        Box::pin(async move {
+            let new =
+                |key| NewClaim { key, fingerprint: "f", resource_id: "r", now, expires_at: now.plus(10) };
+            claim_fresh(tx, &keys.iter().map(new).collect::<Vec<_>>()).await
+        })
+    });
+    taken.await.unwrap()
+}
+
+#[tokio::test]
+async fn of_many_keys_in_one_statement_those_are_ours_that_nobody_has() {
+    for database in TestDatabase::both().await {
+        let db = opened(&database).await;
+        assert_eq!(take_many(&db, &[], NOW).await, [false; 0]);
+        assert_eq!(take_many(&db, &["c", "a"], NOW).await, [true, true]);
+        let before = db.statements();
+        assert_eq!(take_many(&db, &["d", "a", "b"], NOW.plus(9)).await, [true, false, true]);
+        assert_eq!(db.statements() - before, 1);
+        assert_eq!(take_many(&db, &["a", "b"], NOW.plus(10)).await, [true, false], "an expired key is free");
+    }
+}
+
+#[tokio::test]
+async fn a_claim_that_was_taken_back_leaves_its_key_unused_and_its_neighbours_bound() {
+    for database in TestDatabase::both().await {
+        let db = opened(&database).await;
+        db.write(|tx| {
+            Box::pin(async move {
+                let keys = ["a", "b", "c"].map(numbered);
+                let new = |key| NewClaim {
+                    key,
+                    fingerprint: "f",
+                    resource_id: "r",
+                    now: NOW,
+                    expires_at: NOW.plus(9),
+                };
+                assert_eq!(claim_fresh(tx, &keys.each_ref().map(new)).await?, [true; 3]);
+                take_back_claims(tx, &[keys[0].reference(), keys[2].reference()]).await
+            })
+        })
+        .await
+        .unwrap();
+        assert_eq!(take_many(&db, &["a", "b", "c"], NOW).await, [true, false, true]);
+    }
+}
+
+#[tokio::test]
+async fn batches_that_want_the_same_keys_share_them_out() {
+    for database in TestDatabase::both().await {
+        let db = opened(&database).await;
+        let (one, other) = (["a", "b", "c", "d"], ["d", "c", "b", "a"]);
+        let takes = (0..16).map(|turn| take_many(&db, if turn % 2 == 0 { &one } else { &other }, NOW));
+        let won: usize = join_all(takes).await.iter().flatten().filter(|taken| **taken).count();
+        assert_eq!(won, 4);
     }
 }

@@ -18,6 +18,8 @@
 //! })
 //! ```
 //!
+//! A batch command brackets many attempts by [`begin_plain`] and [`end_all`].
+//!
 //! [`reply`] turns the stored answer into the response, byte for byte the same each time.
 
 mod attempt;
@@ -28,5 +30,8 @@ mod surroundings;
 pub use attempt::{Unnamed, reply};
 pub use authz_client::{AuthzClient, AuthzSetup, AuthzUnavailable, RegisterFault, RegisteredUser};
 pub use guard::{Caller, Presented, TokenClient};
-pub use once::{Asked, Attempt, Begun, Bound, actor, begin, finish, look, still_running};
+pub use once::{
+    Asked, Attempt, Beginning, Begun, Bound, Ended, actor, begin, begin_plain, end_all, finish, look,
+    still_running,
+};
 pub(crate) use surroundings::{JwksSource, NonceMemory, facts, render};

@@ -1,6 +1,8 @@
 //! The rule of operations that happen once: one-time tokens (security decision DEC7) and `Idempotency-Key`, over
 //! the one mechanism of `chassis::claim`.
 
+mod many;
+
 use chassis::audit::Actor;
 use chassis::claim::{ClaimKey, ClaimRef, Claimed, StoredAnswer, claim, find_claim, record_answer};
 use chassis::db::{Fault, Tx};
@@ -17,6 +19,8 @@ use serde_json::json;
 
 use crate::app::App;
 use crate::domain::refusal::{Class, Refusal};
+
+pub use many::{Beginning, Ended, begin_plain, end_all};
 
 /// An operation somebody asks for, before its body has been hashed. A handler whose body may carry a
 /// card number takes this, replaces the number by the gateway's token, and calls [`Asked::over`].
@@ -222,12 +226,7 @@ async fn begin_with_token(
     (resource_id, bound): (&str, &Bound),
 ) -> Result<Begun, Fault> {
     let asked = &attempt.asked;
-    let operation = AskedOperation {
-        method: &asked.method,
-        uri: &asked.uri,
-        money: bound.money.as_ref(),
-        entity_id: bound.entity_id.as_deref(),
-    };
+    let operation = asked_operation(asked, bound);
     let mut spent = SpentTokens { tx: &mut *tx, attempt, resource_id };
     Ok(match redeem(&mut spent, token, &operation, &attempt.fingerprint).await? {
         Redeemed::Fresh => Begun::Fresh,
@@ -254,6 +253,16 @@ async fn begin_with_token(
             ))
         }
     })
+}
+
+/// What the request asks for, to be compared with what its token is for.
+fn asked_operation<'a>(asked: &'a Asked, bound: &'a Bound) -> AskedOperation<'a> {
+    AskedOperation {
+        method: &asked.method,
+        uri: &asked.uri,
+        money: bound.money.as_ref(),
+        entity_id: bound.entity_id.as_deref(),
+    }
 }
 
 fn earlier(found: Earlier) -> Begun {
@@ -296,4 +305,25 @@ async fn alert(tx: &mut Tx, attempt: &Attempt, token: &OneTime, (kind, reason): 
 /// The store's fault; the unit then rolls back.
 pub async fn finish(tx: &mut Tx, attempt: &Attempt, answer: &StoredAnswer) -> Result<(), Fault> {
     record_answer(tx, &attempt.asked.key, answer).await.map(drop)
+}
+
+#[cfg(test)]
+impl Attempt {
+    /// An attempt of a caller under a key, or with the one-time token that the caller presents.
+    pub(crate) fn stub(caller: Caller, key: &str, now: UnixSeconds) -> Self {
+        let kind = if caller.one_time.is_some() { "one_time" } else { "idempotency" };
+        let key =
+            ClaimKey { kind, owner: caller.partner_id.clone(), key: key.to_owned(), route: String::new() };
+        let asked = Asked {
+            key,
+            caller,
+            method: "POST".to_owned(),
+            uri: "https://rs.example/v1/things".to_owned(),
+            now,
+            expires_at: now.plus(3_600),
+            error_id: ErrorId::current(),
+            alert_id: "evt_alert".to_owned(),
+        };
+        Self { asked, fingerprint: "fingerprint".to_owned() }
+    }
 }

@@ -1,5 +1,6 @@
 //! AMT-1, VEL-1, VEL-2 and GEO-1.
 
+use keys::UnixSeconds;
 use serde::{Deserialize, Serialize};
 
 use super::config::MonitoringConfig;
@@ -41,6 +42,30 @@ pub struct Window {
     pub sum_24h: i64,
     /// Sum of limit values within the last 30 days, minor units of EUR.
     pub sum_30d: i64,
+}
+
+impl Window {
+    /// The hour, seconds.
+    pub const HOUR_S: i64 = 3_600;
+    /// The day, seconds.
+    pub const DAY_S: i64 = 86_400;
+    /// The thirty days, seconds.
+    pub const DAYS_30_S: i64 = 30 * 86_400;
+
+    /// Counts one more order, made at `made_at`, in the windows that end at `now`.
+    pub fn count(&mut self, limit_value: Option<i64>, made_at: UnixSeconds, now: UnixSeconds) {
+        let value = limit_value.unwrap_or(0);
+        if made_at > now.plus(-Self::HOUR_S) {
+            self.orders_1h = self.orders_1h.saturating_add(1);
+        }
+        if made_at > now.plus(-Self::DAY_S) {
+            self.orders_24h = self.orders_24h.saturating_add(1);
+            self.sum_24h = self.sum_24h.saturating_add(value);
+        }
+        if made_at > now.plus(-Self::DAYS_30_S) {
+            self.sum_30d = self.sum_30d.saturating_add(value);
+        }
+    }
 }
 
 /// Everything the rules look at.
@@ -245,6 +270,20 @@ mod tests {
         assert_eq!(verdict(&with(0, 1_490_000)).0, Outcome::Accept);
         assert_eq!(verdict(&with(0, 1_490_001)).0, Outcome::Refuse);
         assert_eq!(verdict(&with(i64::MAX, i64::MAX)).0, Outcome::Refuse);
+    }
+
+    #[test]
+    fn an_order_counts_in_the_windows_that_reach_back_to_it() {
+        let now = UnixSeconds(10_000_000);
+        let counted = |age_s: i64| {
+            let mut window = Window::default();
+            window.count(Some(7), now.plus(-age_s), now);
+            (window.orders_1h, window.orders_24h, window.sum_24h, window.sum_30d)
+        };
+        assert_eq!(counted(0), (1, 1, 7, 7));
+        assert_eq!(counted(Window::HOUR_S), (0, 1, 7, 7));
+        assert_eq!(counted(Window::DAY_S), (0, 0, 0, 7));
+        assert_eq!(counted(Window::DAYS_30_S), (0, 0, 0, 0));
     }
 
     #[test]

@@ -12,6 +12,8 @@ mod once;
 mod owner;
 pub mod refunds;
 pub mod reviews;
+#[cfg(test)]
+mod stage;
 pub mod transaction_logs;
 pub mod transfers;
 pub mod views;

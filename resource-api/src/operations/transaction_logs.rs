@@ -21,7 +21,7 @@ use crate::domain::refusal::Refusal;
 use crate::domain::transaction_log::{TransactionKind, TransactionLog};
 use crate::monitoring::{Decision, Inputs, MonitoringConfig, Outcome, evaluate};
 use crate::store;
-use crate::store::fiat_ins::{FiatInFilter, find_fiat_in, find_fiat_in_id, list_fiat_ins};
+use crate::store::fiat_ins::{FiatInFilter, find_fiat_in, find_references, list_fiat_ins};
 use crate::store::monitoring::read_window;
 
 /// The code of a refusal whose fields, once stored, make the same transaction acceptable.
@@ -248,7 +248,8 @@ pub async fn find(app: &App, customer: &Customer, id: &str) -> Result<Judged, Fa
                 if let Some(log) = log {
                     return Ok(Some(Judged::Log(log)));
                 }
-                let named = find_fiat_in_id(tx, partner_id, &id).await?.unwrap_or(id);
+                let named =
+                    find_references(tx, &[(partner_id, &id)]).await?.pop().map_or(id, |(_, order)| order);
                 let order = find_fiat_in(tx, partner_id, &named).await?;
                 let order = order.filter(|order| order.customer_id == customer.customer_id);
                 Ok(order.map(|order| Judged::Order(Box::new(order))))

@@ -1,37 +1,26 @@
 //! Fast transfers: asked for, judged and booked in one transaction.
 
-use chassis::audit::Actor;
+mod book;
+
+use std::sync::Arc;
+
 use chassis::claim::StoredAnswer;
-use chassis::outbox::{NewEvent, insert_events_by};
-use chassis::{Fault, Tx};
 use keys::token;
 use serde_json::json;
 
-use super::views::{TransferView, created};
 use super::{Failure, Owner, once};
 use crate::app::App;
 use crate::auth::{Attempt, Bound};
 use crate::domain::caller::Caller;
 use crate::domain::cursor::{self, ListScope, Page};
-use crate::domain::entity::Entity;
-use crate::domain::ledger::{AccountId, Leg, NewPosting, PostingRefusal};
 use crate::domain::refusal::Refusal;
 use crate::domain::transfer::{Transfer, TransferOrder};
-use crate::ledger;
 use crate::store;
 use crate::store::transfers::TransferFilter;
 
-/// A transfer that waits only for the database: ids are drawn.
-#[derive(Debug, Clone)]
-pub struct PreparedTransfer {
-    order: TransferOrder,
-    caller: Caller,
-    actor: Actor,
-    transfer_id: String,
-    txn_id: String,
-    event_id: String,
-    now: keys::UnixSeconds,
-}
+use book::{PreparedTransfer, book_one};
+
+pub use book::{Transfers, transfers};
 
 /// Moves money between two entities of the partner and answers 201 with the completed transfer.
 ///
@@ -51,150 +40,25 @@ pub async fn execute(app: &App, attempt: Attempt, order: TransferOrder) -> Resul
         }),
         entity_id: Some(order.source.clone()),
     };
-    let prepared = PreparedTransfer {
+    let prepared = Arc::new(PreparedTransfer {
         order,
-        caller: attempt.caller().clone(),
-        actor: attempt.actor(),
+        attempt,
+        bound,
         transfer_id: app.platform.new_id("trf"),
         txn_id: app.platform.new_id("txn"),
         event_id: app.platform.new_id("evt"),
         now: app.platform.now(),
-    };
-    let transfer_id = prepared.transfer_id.clone();
-    once(app, attempt, transfer_id, bound, move |tx| {
-        let prepared = prepared.clone();
-        Box::pin(async move {
-            Ok(match record(tx, &prepared).await? {
-                Ok(transfer) => Ok(created(&TransferView::from(&transfer))?),
-                Err(refusal) => Err(refusal),
-            })
-        })
+    });
+    if let Some(made) = app.transfers.submit(Arc::clone(&prepared)).await? {
+        app.outbox.wake();
+        return Ok(made?);
+    }
+    let (attempt, bound) = (prepared.attempt.clone(), prepared.bound.clone());
+    once(app, attempt, prepared.transfer_id.clone(), bound, move |tx| {
+        let prepared = Arc::clone(&prepared);
+        Box::pin(async move { book_one(tx, &prepared).await })
     })
     .await
-}
-
-/// Judges and books on the open transaction.
-async fn record(tx: &mut Tx, prepared: &PreparedTransfer) -> Result<Result<Transfer, Refusal>, Fault> {
-    let (source, destination) = match find_entities(tx, prepared).await? {
-        Ok(found) => found,
-        Err(refusal) => return Ok(Err(refusal)),
-    };
-    if let Err(refusal) = prepared.order.check_entities(&source, &destination) {
-        return Ok(Err(refusal));
-    }
-    let transfer = transfer(prepared, source, destination);
-    if !store::transfers::insert(tx, &transfer).await? {
-        let detail = "the partner has used this reference for another transfer";
-        return Ok(Err(Refusal::conflict("client_reference_taken", detail)));
-    }
-    let posted = ledger::post(tx, &[posting(&transfer)], prepared.now).await?.pop();
-    if let Some(Err(refusal)) = posted {
-        return refused(&refusal).map(Err);
-    }
-    insert_events_by(tx, &prepared.actor, &[completed_event(&transfer, &prepared.event_id)]).await?;
-    Ok(Ok(transfer))
-}
-
-/// Both entities, the source one that the caller may spend from.
-async fn find_entities(
-    tx: &mut Tx,
-    prepared: &PreparedTransfer,
-) -> Result<Result<(Entity, Entity), Refusal>, Fault> {
-    let (caller, order) = (&prepared.caller, &prepared.order);
-    let wanted = [
-        (caller.partner_id.as_str(), order.source.as_str()),
-        (caller.partner_id.as_str(), order.destination.as_str()),
-    ];
-    let mut found = store::entities::find_many(tx, &wanted).await?;
-    let mut take = |id: &str| {
-        let at = found.iter().position(|entity| entity.entity_id == id)?;
-        Some(found.swap_remove(at))
-    };
-    let source =
-        take(&order.source).filter(|entity| caller.own_sub().is_none_or(|sub| entity.belongs_to(sub)));
-    let Some(source) = source else {
-        return Ok(Err(Refusal::not_found("entity").at("/source", "not_found")));
-    };
-    let Some(destination) = take(&order.destination) else {
-        return Ok(Err(Refusal::not_found("entity").at("/destination", "not_found")));
-    };
-    Ok(Ok((source, destination)))
-}
-
-fn transfer(prepared: &PreparedTransfer, source: Entity, destination: Entity) -> Transfer {
-    let order = &prepared.order;
-    Transfer {
-        partner_id: source.partner_id,
-        transfer_id: prepared.transfer_id.clone(),
-        mode: "fast".to_owned(),
-        source_entity_id: source.entity_id,
-        destination_entity_id: destination.entity_id,
-        source_owner_id: source.owner_id,
-        destination_owner_id: destination.owner_id,
-        amount: order.money.amount,
-        currency: order.money.currency.code().to_owned(),
-        category: order.category.clone(),
-        client_reference: order.client_reference.clone(),
-        initiator_client_id: prepared.caller.client_id.clone(),
-        initiator_sub: prepared.caller.sub.clone(),
-        state: "completed".to_owned(),
-        ledger_txn_id: prepared.txn_id.clone(),
-        created_at: prepared.now,
-        completed_at: Some(prepared.now),
-    }
-}
-
-fn posting(transfer: &Transfer) -> NewPosting {
-    NewPosting {
-        partner_id: transfer.partner_id.clone(),
-        txn_id: transfer.ledger_txn_id.clone(),
-        reference: format!("transfer:{}", transfer.transfer_id),
-        kind: "transfer",
-        currency: transfer.currency.clone(),
-        legs: vec![
-            Leg::debit(AccountId::entity(&transfer.source_entity_id), transfer.amount),
-            Leg::credit(AccountId::entity(&transfer.destination_entity_id), transfer.amount),
-        ],
-        takes_hold: None,
-        reverses: None,
-    }
-}
-
-/// What a refused posting means for the caller of a transfer.
-///
-/// # Errors
-/// A fault for what the checks before the posting have ruled out.
-fn refused(refusal: &PostingRefusal) -> Result<Refusal, Fault> {
-    match refusal {
-        PostingRefusal::InsufficientFunds(_) => Ok(Refusal::unprocessable(
-            "insufficient_funds",
-            "/money/amount",
-            "the source does not hold enough that is available",
-        )),
-        PostingRefusal::Overflow => Ok(Refusal::unprocessable(
-            "amount_too_large",
-            "/money/amount",
-            "the destination cannot hold that much",
-        )),
-        other => Err(Fault::new(format!("book a transfer: {other}"))),
-    }
-}
-
-fn completed_event(transfer: &Transfer, event_id: &str) -> NewEvent {
-    NewEvent {
-        event_id: event_id.to_owned(),
-        partner_id: transfer.partner_id.clone(),
-        kind: "transfer.completed",
-        occurred_at: transfer.created_at,
-        data: json!({
-            "transfer_id": transfer.transfer_id,
-            "source": transfer.source_entity_id,
-            "destination": transfer.destination_entity_id,
-            "amount": { "amount": transfer.amount, "currency": transfer.currency },
-            "state": transfer.state,
-            "client_reference": transfer.client_reference,
-        }),
-    }
 }
 
 /// A transfer the caller may see: a user sees those from or to own wallets.

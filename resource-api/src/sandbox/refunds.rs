@@ -16,8 +16,8 @@ use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::record::Outcome;
 use super::faults::{broken_off, refused, silence};
+use super::record::Outcome;
 use super::server::Sandbox;
 
 /// The name under which a script counts for every charge that has none of its own.

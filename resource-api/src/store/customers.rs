@@ -1,10 +1,10 @@
 //! Table `customer`.
 
 use chassis::sqlx;
-use chassis::{Fault, Tx, on, row, while_doing};
+use chassis::{Engine, Fault, Tx, on, row, while_doing};
 use keys::UnixSeconds;
 
-use super::rows::{Listing, word};
+use super::rows::{Listing, many, placeholders, word};
 use crate::domain::customer::{Customer, CustomerKind};
 
 /// A customer to register.
@@ -185,6 +185,43 @@ async fn is_any(
         on!(tx, conn => sqlx::query_as(sql).bind(partner_id).bind(customer_id).fetch_optional(conn).await)
             .map_err(while_doing("look at what a customer still has"))?;
     Ok(found.is_some())
+}
+
+const WANTED: &str = "WITH wanted (partner_id, sub) AS (VALUES";
+
+const FIND_WANTED: &str = ")
+    SELECT customer.* FROM wanted
+    JOIN customer ON customer.partner_id = wanted.partner_id AND customer.sub = wanted.sub";
+
+const LOCK_WANTED: &str = ")
+    SELECT customer.* FROM wanted
+    JOIN customer ON customer.partner_id = wanted.partner_id AND customer.sub = wanted.sub
+    ORDER BY customer.partner_id, customer.sub FOR UPDATE OF customer";
+
+/// The customers of (partner, subject) pairs as they will stay until the transaction ends: on `PostgreSQL` locked in
+/// the order of the pairs, on SQLite the writer is alone anyway. Pairs without a customer are left out; none may be
+/// named twice.
+///
+/// # Errors
+/// The store's fault.
+pub async fn lock_for_subjects(tx: &mut Tx, wanted: &[(&str, &str)]) -> Result<Vec<Customer>, Fault> {
+    if wanted.is_empty() {
+        return Ok(Vec::new());
+    }
+    let after = match tx.engine() {
+        Engine::Sqlite => FIND_WANTED,
+        Engine::Postgres => LOCK_WANTED,
+    };
+    let values = placeholders(1, wanted.len(), 2);
+    let rows: Vec<CustomerRow> = on!(tx, conn => {
+        let mut query = sqlx::query_as(many(WANTED, &values, after));
+        for (partner_id, sub) in wanted {
+            query = query.bind(*partner_id).bind(*sub);
+        }
+        query.fetch_all(conn).await
+    })
+    .map_err(while_doing("lock the customers of subjects"))?;
+    rows.into_iter().map(Customer::try_from).collect()
 }
 
 const FIND: &str = "SELECT * FROM customer WHERE partner_id = $1 AND customer_id = $2";

@@ -1,5 +1,7 @@
 //! Fiat-in orders: rows of `fiat_in`, read together with their charge and their customer's names.
 
+mod insert;
+
 use chassis::sqlx;
 use chassis::{Fault, Tx, on, row, while_doing};
 use keys::UnixSeconds;
@@ -8,6 +10,8 @@ use super::rows::Listing;
 use crate::domain::fiat_in::{ChargeView, FiatIn, FiatInState, Origin, RefundTotals};
 use crate::domain::money::Money;
 use crate::monitoring::Outcome;
+
+pub use insert::{find_references, insert_fiat_in, insert_fiat_ins};
 
 struct Row {
     fiat_in_id: String,
@@ -131,47 +135,6 @@ impl TryFrom<Row> for FiatIn {
     }
 }
 
-const INSERT: &str = "INSERT INTO fiat_in (fiat_in_id, partner_id, customer_id, entity_id, client_id, token_jti,
-        amount, currency, limit_value, client_reference, method_brand, method_last4, method_country, ip_country,
-        device_hash, state, state_reason, decision, claim, version, created_at_s, updated_at_s,
-        expires_at_s)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23)
-    ON CONFLICT (partner_id, client_reference) DO NOTHING";
-
-/// Adds an order. `claim` says where the answer to its request is kept. `false`: the partner has an
-/// order of that client reference already, and nothing was written.
-pub async fn insert_fiat_in(tx: &mut Tx, order: &FiatIn, claim: &str) -> Result<bool, Fault> {
-    let done = on!(tx, conn => sqlx::query(INSERT)
-        .bind(&order.fiat_in_id)
-        .bind(&order.partner_id)
-        .bind(&order.customer_id)
-        .bind(&order.entity_id)
-        .bind(&order.client_id)
-        .bind(&order.token_jti)
-        .bind(order.money.amount)
-        .bind(order.money.currency.code())
-        .bind(order.limit_value)
-        .bind(&order.client_reference)
-        .bind(&order.origin.brand)
-        .bind(&order.origin.last4)
-        .bind(&order.origin.instrument_country)
-        .bind(&order.origin.ip_country)
-        .bind(&order.origin.device_hash)
-        .bind(order.state.as_str())
-        .bind(&order.state_reason)
-        .bind(order.decision.as_str())
-        .bind(claim)
-        .bind(order.version)
-        .bind(order.created_at.0)
-        .bind(order.updated_at.0)
-        .bind(order.expires_at.map(|at| at.0))
-        .execute(conn)
-        .await
-        .map(|done| done.rows_affected()))
-    .map_err(while_doing("insert fiat-in"))?;
-    Ok(done == 1)
-}
-
 /// The columns of [`Row`], and where they come from.
 macro_rules! select {
     ($rest:literal) => {
@@ -210,24 +173,6 @@ pub async fn find_any_fiat_in(tx: &mut Tx, fiat_in_id: &str) -> Result<Option<Fi
         on!(tx, conn => sqlx::query_as(FIND_ANY).bind(fiat_in_id).fetch_optional(conn).await)
             .map_err(while_doing("find fiat-in by its id alone"))?;
     row.map(TryInto::try_into).transpose()
-}
-
-const ID_BY_REFERENCE: &str =
-    "SELECT fiat_in_id FROM fiat_in WHERE partner_id = $1 AND client_reference = $2";
-
-/// The id of the partner's order with a client reference.
-pub async fn find_fiat_in_id(
-    tx: &mut Tx,
-    partner_id: &str,
-    client_reference: &str,
-) -> Result<Option<String>, Fault> {
-    let found: Option<(String,)> = on!(tx, conn => sqlx::query_as(ID_BY_REFERENCE)
-        .bind(partner_id)
-        .bind(client_reference)
-        .fetch_optional(conn)
-        .await)
-    .map_err(while_doing("find fiat-in by client reference"))?;
-    Ok(found.map(|(id,)| id))
 }
 
 /// What a list of orders is limited to.

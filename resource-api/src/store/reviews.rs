@@ -4,7 +4,7 @@ use chassis::sqlx;
 use chassis::{Fault, Tx, on, row, while_doing};
 use keys::UnixSeconds;
 
-use super::rows::Listing;
+use super::rows::{Listing, many, placeholders};
 use crate::domain::fiat_in::ReviewState;
 
 /// A review as stored.
@@ -49,24 +49,30 @@ row!(Review {
 });
 
 const INSERT: &str = "INSERT INTO review (review_id, partner_id, fiat_in_id, ordered_by, state, reason_codes,
-        source_token, created_at_s)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+        source_token, created_at_s) VALUES";
 
-/// Opens a review.
-pub async fn insert_review(tx: &mut Tx, review: &Review) -> Result<(), Fault> {
-    on!(tx, conn => sqlx::query(INSERT)
-        .bind(&review.review_id)
-        .bind(&review.partner_id)
-        .bind(&review.fiat_in_id)
-        .bind(&review.ordered_by)
-        .bind(&review.state)
-        .bind(&review.reason_codes)
-        .bind(&review.source_token)
-        .bind(review.created_at_s)
-        .execute(conn)
-        .await
-        .map(|_| ()))
-    .map_err(while_doing("insert review"))
+/// Opens reviews, in one statement.
+pub async fn insert_reviews(tx: &mut Tx, reviews: &[Review]) -> Result<(), Fault> {
+    if reviews.is_empty() {
+        return Ok(());
+    }
+    let values = placeholders(1, reviews.len(), 8);
+    on!(tx, conn => {
+        let mut query = sqlx::query(many(INSERT, &values, ""));
+        for review in reviews {
+            query = query
+                .bind(&review.review_id)
+                .bind(&review.partner_id)
+                .bind(&review.fiat_in_id)
+                .bind(&review.ordered_by)
+                .bind(&review.state)
+                .bind(&review.reason_codes)
+                .bind(&review.source_token)
+                .bind(review.created_at_s);
+        }
+        query.execute(conn).await.map(drop)
+    })
+    .map_err(while_doing("insert reviews"))
 }
 
 const FIND: &str =

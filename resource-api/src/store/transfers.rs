@@ -4,7 +4,7 @@ use chassis::sqlx;
 use chassis::{Fault, Tx, on, row, while_doing};
 use keys::UnixSeconds;
 
-use super::rows::{FIRST_PAGE, Listing};
+use super::rows::{FIRST_PAGE, Listing, many, placeholders};
 use crate::domain::transfer::Transfer;
 
 struct TransferRow {
@@ -73,35 +73,78 @@ impl From<TransferRow> for Transfer {
 
 const INSERT: &str = "INSERT INTO transfer (partner_id, transfer_id, mode, source_entity_id, destination_entity_id,
         source_owner_id, destination_owner_id, amount, currency, category, client_reference, initiator_client_id,
-        initiator_sub, state, ledger_txn_id, created_at_s, completed_at_s)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
-    ON CONFLICT (partner_id, client_reference) DO NOTHING";
+        initiator_sub, state, ledger_txn_id, created_at_s, completed_at_s) VALUES";
+
+const UNLESS_USED: &str = "ON CONFLICT (partner_id, client_reference) DO NOTHING";
 
 /// Stores a transfer. False when the partner has used its reference before.
 pub async fn insert(tx: &mut Tx, transfer: &Transfer) -> Result<bool, Fault> {
-    let inserted = on!(tx, conn => sqlx::query(INSERT)
-        .bind(&transfer.partner_id)
-        .bind(&transfer.transfer_id)
-        .bind(&transfer.mode)
-        .bind(&transfer.source_entity_id)
-        .bind(&transfer.destination_entity_id)
-        .bind(&transfer.source_owner_id)
-        .bind(&transfer.destination_owner_id)
-        .bind(transfer.amount)
-        .bind(&transfer.currency)
-        .bind(&transfer.category)
-        .bind(&transfer.client_reference)
-        .bind(&transfer.initiator_client_id)
-        .bind(&transfer.initiator_sub)
-        .bind(&transfer.state)
-        .bind(&transfer.ledger_txn_id)
-        .bind(transfer.created_at.0)
-        .bind(transfer.completed_at.map(|moment| moment.0))
-        .execute(conn)
-        .await
-        .map(|done| done.rows_affected()))
-    .map_err(while_doing("insert transfer"))?;
-    Ok(inserted == 1)
+    Ok(insert_many(tx, std::slice::from_ref(transfer)).await? == 1)
+}
+
+/// Stores transfers in one statement and says how many were stored: one whose reference the partner has used is not.
+pub async fn insert_many(tx: &mut Tx, transfers: &[Transfer]) -> Result<usize, Fault> {
+    if transfers.is_empty() {
+        return Ok(0);
+    }
+    let values = placeholders(1, transfers.len(), 17);
+    let inserted = on!(tx, conn => {
+        let mut query = sqlx::query(many(INSERT, &values, UNLESS_USED));
+        for transfer in transfers {
+            query = query
+                .bind(&transfer.partner_id)
+                .bind(&transfer.transfer_id)
+                .bind(&transfer.mode)
+                .bind(&transfer.source_entity_id)
+                .bind(&transfer.destination_entity_id)
+                .bind(&transfer.source_owner_id)
+                .bind(&transfer.destination_owner_id)
+                .bind(transfer.amount)
+                .bind(&transfer.currency)
+                .bind(&transfer.category)
+                .bind(&transfer.client_reference)
+                .bind(&transfer.initiator_client_id)
+                .bind(&transfer.initiator_sub)
+                .bind(&transfer.state)
+                .bind(&transfer.ledger_txn_id)
+                .bind(transfer.created_at.0)
+                .bind(transfer.completed_at.map(|moment| moment.0));
+        }
+        query.execute(conn).await.map(|done| done.rows_affected())
+    })
+    .map_err(while_doing("insert transfers"))?;
+    Ok(usize::try_from(inserted).unwrap_or(usize::MAX))
+}
+
+struct UsedRow {
+    partner_id: String,
+    client_reference: String,
+}
+
+row!(UsedRow { partner_id, client_reference });
+
+const WANTED: &str = "WITH wanted (partner_id, client_reference) AS (VALUES";
+
+const FIND_WANTED: &str = ")
+    SELECT t.partner_id, t.client_reference
+    FROM wanted
+    JOIN transfer t ON t.partner_id = wanted.partner_id AND t.client_reference = wanted.client_reference";
+
+/// Those of the (partner, client reference) pairs that a transfer has.
+pub async fn find_references(tx: &mut Tx, wanted: &[(&str, &str)]) -> Result<Vec<(String, String)>, Fault> {
+    if wanted.is_empty() {
+        return Ok(Vec::new());
+    }
+    let values = placeholders(1, wanted.len(), 2);
+    let rows: Vec<UsedRow> = on!(tx, conn => {
+        let mut query = sqlx::query_as(many(WANTED, &values, FIND_WANTED));
+        for (partner_id, reference) in wanted {
+            query = query.bind(*partner_id).bind(*reference);
+        }
+        query.fetch_all(conn).await
+    })
+    .map_err(while_doing("find used references of transfers"))?;
+    Ok(rows.into_iter().map(|row| (row.partner_id, row.client_reference)).collect())
 }
 
 const FIND: &str = "SELECT * FROM transfer WHERE partner_id = $1 AND transfer_id = $2";

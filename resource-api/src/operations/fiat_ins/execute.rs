@@ -11,7 +11,7 @@ use crate::app::App;
 use crate::domain::charge::ChargeState;
 use crate::domain::fiat_in::FiatIn;
 use crate::gateway::Answer;
-use crate::store::charges::{Charge, Lease, take_due_charge, take_ready_charge};
+use crate::store::charges::{Charge, Lease, keep_charge, take_due_charge, take_ready_charge};
 use crate::store::fiat_ins::find_any_fiat_in;
 
 /// Time beyond the gateway's deadline within which the holder of a lease writes down what it heard. Where a look and a
@@ -38,9 +38,37 @@ pub(crate) enum Take {
 /// The store's fault; the charge is then taken up again by the recovery worker.
 pub(crate) async fn execute(app: &App, order: FiatIn, take: Take) -> Result<Option<StoredAnswer>, Fault> {
     let fiat_in_id = order.fiat_in_id.clone();
-    let Some(settled) = act(app, order, take).await? else { return Ok(None) };
+    match act(app, order, take).await? {
+        Some(settled) => captured(app, &fiat_in_id, settled).await,
+        None => Ok(None),
+    }
+}
+
+/// The same for the charge of an order that was recorded under this process's lease. `None`: the transaction had to wait
+/// so long that somebody else has the charge by now, or nothing was answered yet.
+///
+/// # Errors
+/// As for [`execute`].
+pub(super) async fn execute_taken(
+    app: &App,
+    order: FiatIn,
+    charge: Charge,
+    (holder, until_ms): (&str, i64),
+) -> Result<Option<StoredAnswer>, Fault> {
+    let left_ms = until_ms.saturating_sub(app.platform.clock.now_ms());
+    let needed_ms = lease_ms(app) - LEASE_MARGIN_MS / 2;
+    if left_ms < needed_ms && !keep(app, &charge.charge_id, holder).await? {
+        return Ok(None);
+    }
+    let fiat_in_id = order.fiat_in_id.clone();
+    let settled = send(app, order, charge, holder.to_owned()).await?;
+    captured(app, &fiat_in_id, settled).await
+}
+
+/// What was authorized is captured at once.
+async fn captured(app: &App, fiat_in_id: &str, settled: Settled) -> Result<Option<StoredAnswer>, Fault> {
     if settled.effect == Effect::Moved(ChargeState::Authorized)
-        && let Some(order) = find_order(app, &fiat_in_id).await?
+        && let Some(order) = find_order(app, fiat_in_id).await?
         && let Some(captured) = act(app, order, Take::Due).await?
     {
         return Ok(captured.answer.or(settled.answer));
@@ -55,6 +83,11 @@ async fn act(app: &App, order: FiatIn, take: Take) -> Result<Option<Settled>, Fa
     };
     let holder = app.platform.new_id("lse");
     let Some(charge) = take_charge(app, &charge_id, &holder, take).await? else { return Ok(None) };
+    send(app, order, charge, holder).await.map(Some)
+}
+
+/// Calls the gateway and settles what it says.
+async fn send(app: &App, order: FiatIn, charge: Charge, holder: String) -> Result<Settled, Fault> {
     let Asked { answer, trail } = ask_gateway(app, &charge).await?;
     if let Answer::Unknown(reason) = &answer {
         tracing::warn!(charge = charge.charge_id, attempt = charge.attempt, reason, "the outcome is unknown");
@@ -65,7 +98,22 @@ async fn act(app: &App, order: FiatIn, take: Take) -> Result<Option<Settled>, Fa
     verdict.held = Some(Held { holder, next });
     let settled = app.settlements.submit(verdict).await?;
     app.outbox.wake();
-    Ok(Some(settled))
+    Ok(settled)
+}
+
+/// Takes the whole time of a lease anew.
+async fn keep(app: &App, charge_id: &str, holder: &str) -> Result<bool, Fault> {
+    let (charge_id, holder) = (charge_id.to_owned(), holder.to_owned());
+    let now_ms = app.platform.clock.now_ms();
+    let until_ms = now_ms.saturating_add(lease_ms(app));
+    app.db
+        .write(move |tx| {
+            let (charge_id, holder) = (charge_id.clone(), holder.clone());
+            Box::pin(
+                async move { keep_charge(tx, &charge_id, Lease { holder: &holder, now_ms, until_ms }).await },
+            )
+        })
+        .await
 }
 
 /// Transaction B0.

@@ -1,8 +1,8 @@
 //! Fiat-in: outside money credits a customer's wallet.
 //!
 //! ```text
-//! Tx A  one-time token or key claimed, customer and personal data, KYC job, order, decision, charge `ready`
-//! Tx B0 charge `submitting` under a lease
+//! Tx A  one-time token or key claimed, personal data, KYC job, order, decision, charge `submitting` under a lease
+//! Tx B0 only for an order that a reviewer let through, or that was left: charge `submitting` under a lease
 //!       the gateway is called, in no transaction, under the charge's id
 //! Tx C  charge, ledger, order, the answer to the request, events
 //! ```
@@ -37,6 +37,7 @@ pub(crate) use execute::{Take, execute, lease_ms};
 pub use late::LateSuccess;
 pub(crate) use place::{FiatInAsk, place};
 pub(in crate::operations) use record::judged;
+pub use record::{Orders, orders};
 pub(crate) use reviewed::{Rejudged, charge_reviewed, rejudge};
 pub use settle::{Settlements, settlements};
 pub use verdict::{Effect, Settled, Verdict};

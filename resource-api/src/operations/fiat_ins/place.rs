@@ -1,16 +1,18 @@
 //! Placing an order, from the checked request to the answer.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use chassis::claim::{ClaimRef, StoredAnswer, find_answer_of};
 use chassis::{Fault, while_doing};
+use keys::token;
 
 use super::super::Failure;
-use super::execute::{Take, execute, lease_ms};
+use super::execute::{execute_taken, lease_ms};
 use super::record::{Ids, Recorded, Recording, answer, record};
 use super::settle;
 use crate::app::App;
-use crate::auth::Attempt;
+use crate::auth::{Attempt, Bound};
 use crate::crypto::vault::SealedPii;
 use crate::domain::card::Instrument;
 use crate::domain::fiat_in::{FiatIn, Origin};
@@ -56,30 +58,26 @@ pub(crate) async fn place(app: &App, attempt: Attempt, ask: FiatInAsk) -> Result
     let sub = subject(app, &attempt, &ask).await?;
     let sealed = seal(app, &attempt, &sub, &ask)?;
     let claim = attempt.claim();
-    let recording = Recording {
+    let recording = Arc::new(Recording {
         sub,
         sealed,
+        bound: bound(&ask),
         ids: Ids::draw(&app.platform),
-        limits: app.limits.clone(),
+        limits: Arc::clone(&app.limits),
         provider: app.gateway.provider(),
+        holder: app.platform.new_id("lse"),
         due_at_ms: app.platform.clock.now_ms().saturating_add(lease_ms(app)),
         attempt,
         ask,
-    };
-    let recorded = app
-        .db
-        .write_or_undo(move |tx| {
-            let recording = recording.clone();
-            Box::pin(async move { record(tx, &recording).await })
-        })
-        .await??;
+    });
+    let recorded = record_now(app, &recording).await?;
     app.outbox.wake();
     let fiat_in_id = match recorded {
         Recorded::Answered(answer) => return Ok(answer),
         Recorded::Running { fiat_in_id } => fiat_in_id,
         Recorded::Charged(order) => {
             let fiat_in_id = order.fiat_in_id.clone();
-            if let Some(answer) = execute_to_the_end(app, *order).await? {
+            if let Some(answer) = execute_to_the_end(app, *order, recording).await? {
                 return Ok(answer);
             }
             fiat_in_id
@@ -88,10 +86,36 @@ pub(crate) async fn place(app: &App, attempt: Attempt, ask: FiatInAsk) -> Result
     Ok(wait_for_answer(app, claim, fiat_in_id).await?)
 }
 
+/// What a one-time token may be bound to.
+pub(super) fn bound(ask: &FiatInAsk) -> Bound {
+    let money = token::Money { amount: ask.money.amount, currency: ask.money.currency.code().to_owned() };
+    Bound { money: Some(money), entity_id: Some(ask.entity_id.clone()) }
+}
+
+/// Transaction A: together with the orders that wait, or alone.
+async fn record_now(app: &App, recording: &Arc<Recording>) -> Result<Recorded, Failure> {
+    if let Some(made) = app.orders.submit(Arc::clone(recording)).await? {
+        return Ok(made?);
+    }
+    let recording = Arc::clone(recording);
+    let alone = app.db.write_or_undo(move |tx| {
+        let recording = Arc::clone(&recording);
+        Box::pin(async move { record(tx, &recording).await })
+    });
+    Ok(alone.await??)
+}
+
 /// In a task of its own: a caller that hangs up does not leave its charge half done.
-async fn execute_to_the_end(app: &App, order: FiatIn) -> Result<Option<StoredAnswer>, Fault> {
+async fn execute_to_the_end(
+    app: &App,
+    order: FiatIn,
+    recording: Arc<Recording>,
+) -> Result<Option<StoredAnswer>, Fault> {
     let app = app.clone();
-    let executed = tokio::spawn(async move { execute(&app, order, Take::Ready).await });
+    let executed = tokio::spawn(async move {
+        let charge = recording.charge(&order).first_attempt();
+        execute_taken(&app, order, charge, (&recording.holder, recording.due_at_ms)).await
+    });
     executed.await.map_err(while_doing("execute a charge"))?
 }
 
