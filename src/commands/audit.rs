@@ -8,6 +8,7 @@ use chassis::db::{DatabaseUrl, Db, DbOptions};
 use secrecy::ExposeSecret;
 
 use super::serve::{Service, read, service_of};
+use crate::dev::databases::Databases;
 
 /// Which services: by their configuration files, or both of a data directory.
 #[derive(clap::Args)]
@@ -25,14 +26,8 @@ impl Where {
     /// The services by name, each with its database.
     pub(super) fn databases(&self) -> anyhow::Result<Vec<(&'static str, DatabaseUrl)>> {
         if let Some(folder) = &self.data_dir {
-            return ["authz", "resource-api"]
-                .into_iter()
-                .map(|service| {
-                    let file = folder.join(format!("{service}.sqlite"));
-                    anyhow::ensure!(file.exists(), "{} does not exist", file.display());
-                    Ok((service, DatabaseUrl::sqlite(&file)))
-                })
-                .collect();
+            let found = Databases::existing(folder)?;
+            return Ok(vec![("authz", found.authz), ("resource-api", found.resource_api)]);
         }
         self.config
             .iter()

@@ -2,6 +2,7 @@
 
 use chassis::audit::Actor;
 use chassis::claim::StoredAnswer;
+use chassis::failpoint::is_planted;
 use chassis::outbox::{NewEvent, insert_events_by};
 use chassis::{Fault, Tx};
 use keys::token;
@@ -61,7 +62,8 @@ pub async fn execute(app: &App, attempt: Attempt, order: TransferOrder) -> Resul
         now: app.platform.now(),
     };
     let transfer_id = prepared.transfer_id.clone();
-    once(app, attempt, transfer_id, bound, move |tx| {
+    let told_late = is_planted("event_outside").then(|| prepared.clone());
+    let answer = once(app, attempt, transfer_id, bound, move |tx| {
         let prepared = prepared.clone();
         Box::pin(async move {
             Ok(match record(tx, &prepared).await? {
@@ -70,7 +72,26 @@ pub async fn execute(app: &App, attempt: Attempt, order: TransferOrder) -> Resul
             })
         })
     })
-    .await
+    .await?;
+    if let Some(prepared) = told_late {
+        tell_late(app, prepared).await?;
+    }
+    Ok(answer)
+}
+
+/// The event of the planted mistake that writes it in a transaction of its own, after that of the change.
+async fn tell_late(app: &App, prepared: PreparedTransfer) -> Result<(), Fault> {
+    app.db
+        .write(move |tx| {
+            let prepared = prepared.clone();
+            Box::pin(async move {
+                let found =
+                    store::transfers::find(tx, &prepared.caller.partner_id, &prepared.transfer_id).await?;
+                let events = found.map(|transfer| completed_event(&transfer, &prepared.event_id));
+                insert_events_by(tx, &prepared.actor, events.as_slice()).await
+            })
+        })
+        .await
 }
 
 /// Judges and books on the open transaction.
@@ -91,7 +112,10 @@ async fn record(tx: &mut Tx, prepared: &PreparedTransfer) -> Result<Result<Trans
     if let Some(Err(refusal)) = posted {
         return refused(&refusal).map(Err);
     }
-    insert_events_by(tx, &prepared.actor, &[completed_event(&transfer, &prepared.event_id)]).await?;
+    if !is_planted("event_outside") {
+        let event = completed_event(&transfer, &prepared.event_id);
+        insert_events_by(tx, &prepared.actor, &[event]).await?;
+    }
     Ok(Ok(transfer))
 }
 

@@ -1,6 +1,7 @@
 //! Between transactions A and C: take the charge (B0), call the gateway, write down what it said (C).
 
 use chassis::claim::StoredAnswer;
+use chassis::failpoint::reach;
 use chassis::{Fault, while_doing};
 use keys::token::Money;
 
@@ -37,7 +38,9 @@ pub(crate) async fn execute(app: &App, order: FiatIn, take: Take) -> Result<Opti
     };
     let holder = app.platform.new_id("lse");
     let Some(charge) = take_charge(app, &charge_id, &holder, take).await? else { return Ok(None) };
+    reach("fiat_in.after_b0").await;
     let answer = ask_gateway(app, &charge).await;
+    reach("fiat_in.after_call").await;
     if let Answer::Unknown(reason) = &answer {
         tracing::warn!(charge = charge.charge_id, attempt = charge.attempt, reason, "the outcome is unknown");
     }
@@ -55,6 +58,7 @@ pub(crate) async fn execute(app: &App, order: FiatIn, take: Take) -> Result<Opti
         now: app.platform.now(),
     };
     let told = app.settlements.submit(verdict).await?;
+    reach("fiat_in.after_c").await;
     app.outbox.wake();
     Ok(Some(told))
 }

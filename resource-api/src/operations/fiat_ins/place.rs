@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use chassis::claim::{ClaimRef, StoredAnswer, find_answer_of};
+use chassis::failpoint::{is_planted, reach};
 use chassis::{Fault, while_doing};
 
 use super::super::Failure;
@@ -66,6 +67,12 @@ pub(crate) async fn place(app: &App, attempt: Attempt, ask: FiatInAsk) -> Result
         attempt,
         ask,
     };
+    if is_planted("read_then_write")
+        && let Some(answer) = seen_before(app, &recording.attempt).await?
+    {
+        return Ok(answer);
+    }
+    reach("fiat_in.before_a").await;
     let recorded = app
         .db
         .write_or_undo(move |tx| {
@@ -73,6 +80,7 @@ pub(crate) async fn place(app: &App, attempt: Attempt, ask: FiatInAsk) -> Result
             Box::pin(async move { record(tx, &recording).await })
         })
         .await??;
+    reach("fiat_in.after_a").await;
     app.outbox.wake();
     let fiat_in_id = match recorded {
         Recorded::Answered(answer) => return Ok(answer),
@@ -86,6 +94,14 @@ pub(crate) async fn place(app: &App, attempt: Attempt, ask: FiatInAsk) -> Result
         }
     };
     Ok(wait_for_answer(app, claim, fiat_in_id).await?)
+}
+
+/// The read of the planted mistake that consumes a token by reading first: what an earlier request with the same token
+/// or key left, as a transaction of its own saw it.
+async fn seen_before(app: &App, attempt: &Attempt) -> Result<Option<StoredAnswer>, Failure> {
+    let claim = attempt.claim();
+    let found = app.db.read(move |tx| Box::pin(async move { find_answer_of(tx, &claim).await })).await?;
+    Ok(found)
 }
 
 /// In a task of its own: a caller that hangs up does not leave its charge half done.

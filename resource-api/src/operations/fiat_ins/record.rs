@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use chassis::audit::{NewAudit, insert_audit, node};
 use chassis::claim::StoredAnswer;
+use chassis::failpoint::reach;
 use chassis::outbox::insert_events_by;
 use chassis::{Fault, Outcome as Ending, Platform, Tx, while_doing};
 use keys::UnixSeconds;
@@ -121,6 +122,7 @@ pub(super) async fn record(tx: &mut Tx, ask: &Recording) -> Result<Ending<Result
     }
     keep(tx, ask, &order, &judged).await?;
     insert_events_by(tx, &ask.attempt.actor(), &events::judged(&order, &ask.ids.events)).await?;
+    reach("fiat_in.in_a").await;
     if order.state == FiatInState::Processing {
         return Ok(Ending::Commit(Ok(Recorded::Charged(Box::new(order)))));
     }

@@ -6,6 +6,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use chassis::claim::{ClaimRef, StoredAnswer, find_answer_of, record_answer_of, record_answers_of};
+use chassis::failpoint::reach;
 use chassis::outbox::insert_events;
 use chassis::{Batch, Db, Fault, Platform, Tx, while_doing};
 use keys::UnixSeconds;
@@ -101,6 +102,7 @@ async fn settle(tx: &mut Tx, verdicts: Vec<Verdict>) -> Result<Vec<StoredAnswer>
             (None, _) => given(tx, &verdict.order).await?,
         });
     }
+    reach("fiat_in.in_c").await;
     Ok(answers)
 }
 
