@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench tools fetch
+.PHONY: help run test lint bench soak tools fetch
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -24,6 +24,11 @@ lint: fetch ## rustfmt, clippy, rustdoc and the source test; warnings are errors
 bench: ## the benchmark tables: rows against floors of the same run, token issue beside floods (four minutes after a release build)
 	cargo build --locked --release -p countersign -p bench
 	target/release/bench
+
+KILLS ?= 200
+DATABASE ?= sqlite
+soak: tools ## KILLS=200 kills under load on DATABASE=sqlite (or postgres), audited; prints what was seen (some 20 minutes)
+	COUNTERSIGN_SOAK_KILLS=$(KILLS) cargo test --locked --test flows soak::kills_at_random_moments_under_load_lose_and_double_nothing::on_$(DATABASE) -- --nocapture
 
 tools: ## install what the tests need (PostgreSQL server)
 	.ci/tools

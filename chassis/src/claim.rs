@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::QueryBuilder;
 
 use crate::db::{Fault, Tx, while_doing};
+use crate::failpoint::is_planted;
 use crate::{on, row};
 
 pub use many::{NewClaim, claim_fresh, take_back_claims};
@@ -104,6 +105,14 @@ const TAKE_KEY: &str = "INSERT INTO claim
     WHERE claim.expires_at_s <= excluded.created_at_s
     RETURNING resource_id";
 
+/// The write of the planted mistake that consumes a token by reading first: it takes whatever it finds.
+const TAKE_KEY_BLINDLY: &str = "INSERT INTO claim
+    (kind, owner, key_hash, route, fingerprint, resource_id, created_at_s, expires_at_s)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+    ON CONFLICT (kind, owner, key_hash) DO UPDATE SET fingerprint = excluded.fingerprint,
+        resource_id = excluded.resource_id, answer_status = NULL, answer_body = NULL
+    RETURNING resource_id";
+
 const FIND_CLAIM: &str =
     "SELECT route, fingerprint, resource_id, answer_status, answer_body, expires_at_s FROM claim
     WHERE kind = $1 AND owner = $2 AND key_hash = $3";
@@ -122,7 +131,8 @@ pub async fn claim(
     now: UnixSeconds,
     expires_at: UnixSeconds,
 ) -> Result<Claimed, Fault> {
-    let taken: Option<(String,)> = on!(&mut *tx, conn => sqlx::query_as(TAKE_KEY)
+    let take = if is_planted("read_then_write") { TAKE_KEY_BLINDLY } else { TAKE_KEY };
+    let taken: Option<(String,)> = on!(&mut *tx, conn => sqlx::query_as(take)
         .bind(key.kind)
         .bind(key.owner.as_str())
         .bind(key.hash())

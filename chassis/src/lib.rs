@@ -14,6 +14,7 @@
 //! | [`audit`] | who did what: rows sealed into chains of hashes |
 //! | [`config`] | configuration from a file and the environment |
 //! | [`http`], [`ops`] | the listener, its limits, problem details, extractors; probes and metrics |
+//! | [`failpoint`] | places at which a test can kill the process; nothing in released builds |
 //! | [`fetch`] | the one outbound HTTP fetcher |
 //! | [`shutdown`], [`telemetry`] | orderly end; logs |
 //! | `testing` | databases and platforms for tests (feature `testing`) |
@@ -26,6 +27,7 @@ pub mod config;
 pub mod db;
 pub mod entropy;
 pub mod epoch;
+pub mod failpoint;
 pub mod fetch;
 pub mod http;
 pub mod id;

@@ -8,6 +8,7 @@ use chassis::db::{DatabaseUrl, Db, DbOptions};
 use secrecy::ExposeSecret;
 
 use super::serve::read;
+use crate::dev::databases::Databases;
 
 /// Which ledger: one of the two.
 #[derive(clap::Args)]
@@ -28,11 +29,7 @@ impl Where {
                 let config: resource_api::config::Config = read(file)?;
                 config.database_url.expose_secret().parse().context("database_url")
             }
-            (None, Some(folder)) => {
-                let file = folder.join("resource-api.sqlite");
-                anyhow::ensure!(file.exists(), "{} does not exist", file.display());
-                Ok(DatabaseUrl::sqlite(&file))
-            }
+            (None, Some(folder)) => Ok(Databases::existing(folder)?.resource_api),
             (None, None) => anyhow::bail!("--config FILE or --data-dir DIR"),
         }
     }

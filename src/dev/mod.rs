@@ -3,6 +3,7 @@
 
 mod authority;
 pub(crate) mod credentials;
+pub(crate) mod databases;
 mod door;
 mod seed;
 mod services;

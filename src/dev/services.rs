@@ -19,6 +19,7 @@ use tokio::net::TcpListener;
 use super::Sockets;
 use super::authority::Authority;
 use super::credentials::{Credentials, write_private};
+use super::databases::Databases;
 use super::{door, sink};
 use crate::routes::Routes;
 
@@ -28,9 +29,8 @@ const READY_PAUSE: Duration = Duration::from_millis(50);
 
 /// The files of the data directory.
 pub(crate) struct Files {
-    authz_database: PathBuf,
+    databases: Databases,
     authz_master: PathBuf,
-    resource_database: PathBuf,
     resource_master: PathBuf,
     gateway_record: PathBuf,
     tls: Option<Authority>,
@@ -44,9 +44,8 @@ impl Files {
         platform: &Platform,
     ) -> anyhow::Result<Self> {
         let files = Self {
-            authz_database: data_dir.join("authz.sqlite"),
+            databases: Databases::of(data_dir)?,
             authz_master: data_dir.join("authz.master"),
-            resource_database: data_dir.join("resource-api.sqlite"),
             resource_master: data_dir.join("resource-api.master"),
             gateway_record: data_dir.join("sandbox-gateway.jsonl"),
             tls,
@@ -83,7 +82,7 @@ pub(crate) fn authz_config(credentials: &Credentials, files: &Files) -> anyhow::
     let mut config = authz::Config::new(
         origin(&credentials.issuer)?,
         origin(&credentials.resource)?,
-        sqlite(&files.authz_database),
+        SecretString::from(files.databases.authz.expose()),
         SecretString::from(master),
     );
     config.readable_master_key_files = previous_master(&files.authz_master).into_iter().collect();
@@ -109,7 +108,7 @@ fn resource_config(
         authorities_file: files.tls.as_ref().map(|one| one.ca_file.clone()),
         listen: Vec::new(),
         ops_listen: Vec::new(),
-        database_url: sqlite(&files.resource_database),
+        database_url: SecretString::from(files.databases.resource_api.expose()),
         master_key: None,
         master_key_file: Some(files.resource_master.clone()),
         readable_master_keys: Vec::new(),
@@ -211,8 +210,4 @@ async fn wait_until_ready(resource_api: &resource_api::Running) -> anyhow::Resul
 
 fn origin(text: &str) -> anyhow::Result<Origin> {
     text.parse().with_context(|| format!("{text} is no origin"))
-}
-
-fn sqlite(path: &Path) -> SecretString {
-    SecretString::from(format!("sqlite:{}", path.display()))
 }

@@ -1,5 +1,36 @@
 //! `kill -9` at bad moments: nothing acknowledged is lost, nothing happens twice.
 
+/// Expands each test into one for each database.
+macro_rules! both_engines {
+    ($($(#[$meta:meta])* async fn $name:ident($engine:ident: Engine) $body:block)+) => { $(
+        mod $name {
+            use super::*;
+
+            async fn flow($engine: Engine) $body
+
+            $(#[$meta])*
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn on_sqlite() {
+                flow(Engine::Sqlite).await;
+            }
+
+            $(#[$meta])*
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn on_postgres() {
+                flow(Engine::Postgres).await;
+            }
+        }
+    )+ };
+}
+
+mod auditor;
+mod history;
+mod load;
+mod planted;
+mod rig;
+mod rows;
+mod soak;
+
 use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -31,6 +62,11 @@ async fn order_in(dev: &Dev, token: &str, reference: &str, wanted: &[&str]) -> V
     };
     let found = tokio::time::timeout(PATIENCE, look).await;
     found.unwrap_or_else(|_| panic!("{reference} does not become {wanted:?}"))
+}
+
+/// Whether nothing more happens to an order by itself.
+fn at_rest(order: &Value) -> bool {
+    matches!(order["state"].as_str(), Some("completed" | "failed" | "refused" | "in_review" | "cancelled"))
 }
 
 /// How often the gateway collected, by charge.

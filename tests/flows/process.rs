@@ -7,6 +7,7 @@ use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
+use http::HeaderMap;
 use serde_json::{Value, json};
 
 /// How long a start may take on a machine that is busy with other tests.
@@ -75,7 +76,16 @@ pub(crate) fn dev_command(data_dir: &Path, ports: Ports) -> Command {
     for (flag, port) in LISTENERS.iter().zip(ports.0) {
         command.arg(flag).arg(port.to_string());
     }
+    let points = failpoints(data_dir);
+    if points.is_dir() {
+        command.env(chassis::failpoint::DIRECTORY, points);
+    }
     command
+}
+
+/// Where fail points of a `dev` on this data directory are armed; there are none unless the directory exists.
+pub(crate) fn failpoints(data_dir: &Path) -> PathBuf {
+    data_dir.with_extension("failpoints")
 }
 
 /// An answer; a body that is no JSON is kept as text.
@@ -96,17 +106,22 @@ pub(crate) struct Dev {
 impl Dev {
     /// Starts it and waits until it says that it is up.
     pub(crate) async fn start(data_dir: &Path, ports: Ports) -> Self {
+        Self::try_start(data_dir, ports).await.unwrap_or_else(|ended| panic!("{ended}"))
+    }
+
+    /// As [`Dev::start`]; what it said, if it ended instead.
+    pub(crate) async fn try_start(data_dir: &Path, ports: Ports) -> Result<Self, String> {
         let began = tokio::time::Instant::now();
         let mut dev = Self::spawn(data_dir, ports);
         while !dev.said().contains("Countersign is up") {
             if let Some(status) = dev.child.try_wait().expect("the child's state") {
-                panic!("dev ended with {status}: {}", dev.said());
+                return Err(format!("dev ended with {status}: {}", dev.said()));
             }
             assert!(began.elapsed() < PATIENCE, "dev is not up after {PATIENCE:?}: {}", dev.said());
             tokio::time::sleep(PAUSE).await;
         }
         dev.credentials = credentials(data_dir).expect("credentials.json is there once dev is up");
-        dev
+        Ok(dev)
     }
 
     /// Starts it and does not wait.
@@ -190,15 +205,40 @@ impl Dev {
 
     /// A POST to the payments API under an `Idempotency-Key`; `None` when no whole answer came.
     pub(crate) async fn post(&self, token: &str, path: &str, key: &str, body: &Value) -> Option<Answer> {
+        self.send(token, path, Some(key), body).await
+    }
+
+    /// A POST to the payments API, with or without an `Idempotency-Key`; `None` when no whole answer came.
+    pub(crate) async fn send(
+        &self,
+        token: &str,
+        path: &str,
+        key: Option<&str>,
+        body: &Value,
+    ) -> Option<Answer> {
         let url = format!("{}{path}", self.credential("/resource"));
-        let request = self.http.post(url).bearer_auth(token).header("idempotency-key", key).json(body);
+        let request = self.http.post(url).bearer_auth(token).json(body);
+        let request = match key {
+            Some(key) => request.header("idempotency-key", key),
+            None => request,
+        };
+        self.answer(request).await
+    }
+
+    /// A POST of these bytes with these headers to any URL; `None` when no whole answer came.
+    pub(crate) async fn send_raw(&self, url: String, headers: HeaderMap, body: Vec<u8>) -> Option<Answer> {
+        self.answer(self.http.post(url).headers(headers).body(body)).await
+    }
+
+    /// As [`Dev::get`]; `None` when no whole answer came.
+    pub(crate) async fn try_get(&self, token: &str, path: &str) -> Option<Answer> {
+        let request = self.http.get(format!("{}{path}", self.credential("/resource"))).bearer_auth(token);
         self.answer(request).await
     }
 
     /// A GET at the payments API.
     pub(crate) async fn get(&self, token: &str, path: &str) -> Answer {
-        let request = self.http.get(format!("{}{path}", self.credential("/resource"))).bearer_auth(token);
-        self.answer(request).await.expect("the payments API answers")
+        self.try_get(token, path).await.expect("the payments API answers")
     }
 
     /// A GET of any URL without credentials; `None` when nothing answers.

@@ -141,6 +141,27 @@ fn banned_crates_stay_out() {
     assert_none("banned crates in the tree", &inside);
 }
 
+/// Only dev-dependencies switch fail points and test support on: what `make run`, `make bench` and the image build has
+/// neither.
+#[test]
+fn what_is_released_has_no_fail_points() {
+    let features = |edges: &str| {
+        let output = Command::new(env!("CARGO"))
+            .args(["tree", "-p", "countersign", "-p", "bench", "--edges", edges, "--prefix", "none"])
+            .args(["--format", "{p} features: {f}", "--locked", "--offline"])
+            .current_dir(root())
+            .output()
+            .expect("cargo runs");
+        assert!(output.status.success(), "cargo tree: {}", String::from_utf8_lossy(&output.stderr));
+        let tree = String::from_utf8(output.stdout).expect("UTF-8");
+        let own = tree.lines().find(|line| line.starts_with("chassis "));
+        own.expect("the chassis is in the tree").to_owned()
+    };
+    assert!(features("normal,build,dev").contains("failpoints"), "the tests have them");
+    let released = features("normal,build");
+    assert!(!released.contains("failpoints") && !released.contains("testing"), "{released}");
+}
+
 /// Rules and storage know nothing of HTTP; the domain knows neither SQL nor async (style.md "Direction").
 #[test]
 fn layers_point_downwards() {
@@ -224,16 +245,21 @@ fn foreign_types(sql: &str, name: &str) -> Vec<String> {
         .collect()
 }
 
-/// Each row of the checklist says which tests prove it: a path in backticks, then the names of tests in that file.
+/// Each row of these tables says which tests prove it: a path in backticks, then the names of tests in that file.
 #[test]
-fn every_test_that_the_security_checklist_names_exists() {
+fn every_test_that_the_documents_name_exists() {
+    for (document, at_least) in [("docs/security-checklist.md", 50), ("docs/reliability.md", 8)] {
+        assert_tests_exist(document, at_least);
+    }
+}
+
+fn assert_tests_exist(document: &str, at_least: usize) {
     let mut wrong = Vec::new();
     let mut named = 0;
-    for line in read(&root().join("docs/security-checklist.md")).lines().filter(|line| line.starts_with("| "))
-    {
+    for line in read(&root().join(document)).lines().filter(|line| line.starts_with("| ")) {
         let mut source = String::new();
         for word in line.split('`').skip(1).step_by(2) {
-            if word.ends_with(".rs") {
+            if Path::new(word).extension().is_some_and(|found| found == "rs") {
                 source = read(&root().join(word));
             } else if word.contains('_') && !source.is_empty() {
                 named += 1;
@@ -243,8 +269,8 @@ fn every_test_that_the_security_checklist_names_exists() {
             }
         }
     }
-    assert!(named > 50, "the table was not understood");
-    assert_none("docs/security-checklist.md", &wrong);
+    assert!(named > at_least, "the table of {document} was not understood");
+    assert_none(document, &wrong);
 }
 
 /// No sealed column can be forgotten when the master key changes: a place for sealing comes from a column that is

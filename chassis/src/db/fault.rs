@@ -31,6 +31,8 @@ pub(crate) enum Kind {
     Timeout,
     /// A queue or the disk is full.
     Full,
+    /// The database takes no writes for now: it is read-only, or the disk fails.
+    Unwritable,
     /// The connection was lost.
     Lost,
     /// This `Db` was closed.
@@ -98,6 +100,7 @@ fn sqlite_kind(code: i32) -> Kind {
     match code & 0xff {
         5 | 6 => Kind::Busy,
         9 => Kind::Timeout,
+        8 | 10 => Kind::Unwritable,
         13 => Kind::Full,
         _ => Kind::Other,
     }
@@ -109,6 +112,7 @@ fn postgres_kind(code: &str) -> Kind {
         "40001" | "40P01" => Kind::Serialization,
         "55P03" => Kind::Busy,
         "57014" | "25P03" => Kind::Timeout,
+        "25006" => Kind::Unwritable,
         "57P01" | "57P02" | "57P03" => Kind::Lost,
         code if code.starts_with("53") => Kind::Full,
         code if code.starts_with("08") => Kind::Lost,
@@ -163,12 +167,19 @@ mod tests {
         for (code, kind) in cases {
             assert_eq!(postgres_kind(code), kind, "{code}");
         }
-        let more =
-            [("57014", Kind::Timeout), ("53300", Kind::Full), ("08006", Kind::Lost), ("23505", Kind::Other)];
+        let more = [
+            ("57014", Kind::Timeout),
+            ("25006", Kind::Unwritable),
+            ("53300", Kind::Full),
+            ("08006", Kind::Lost),
+            ("23505", Kind::Other),
+        ];
         for (code, kind) in more {
             assert_eq!(postgres_kind(code), kind, "{code}");
         }
-        for (code, kind) in [(5, Kind::Busy), (517, Kind::Busy), (13, Kind::Full), (2067, Kind::Other)] {
+        for (code, kind) in
+            [(5, Kind::Busy), (517, Kind::Busy), (8, Kind::Unwritable), (13, Kind::Full), (2067, Kind::Other)]
+        {
             assert_eq!(sqlite_kind(code), kind, "{code}");
         }
     }

@@ -10,6 +10,7 @@ mod migrate;
 mod postgres;
 mod readers;
 mod sqlite;
+mod trouble;
 mod tx;
 mod unit;
 mod url;

@@ -13,9 +13,13 @@ use super::fault::{Fault, Kind, while_doing};
 use super::tx::{Counter, PostgresTx, Tx};
 use super::unit::{Unit, Verdict, attempt};
 use super::url::{DatabaseUrl, DbOptions};
+use crate::failpoint::is_planted;
 
 /// Runs of one unit that the database asks to see again (40001, 40P01).
 const RUNS_MAX: u32 = 8;
+
+/// How long the planted mistake that answers before the commit takes until it commits.
+const PLANTED_DELAY: Duration = Duration::from_secs(2);
 
 /// Opens the pool and proves that the server answers.
 pub(crate) async fn open(url: &DatabaseUrl, options: &DbOptions) -> Result<PgPool, Fault> {
@@ -84,10 +88,22 @@ async fn run_once(
 ) -> Result<(), Fault> {
     let mut tx = Tx::Postgres(PostgresTx::new(transaction, Arc::clone(statements)));
     match (attempt(unit, &mut tx).await?, tx) {
-        (Verdict::Commit, Tx::Postgres(held)) => held.commit().await.map_err(while_doing("commit a unit")),
+        (Verdict::Commit, Tx::Postgres(held)) => commit(held).await,
         // Dropping a transaction rolls it back.
         _ => Ok(()),
     }
+}
+
+async fn commit(held: PostgresTx) -> Result<(), Fault> {
+    if is_planted("answer_before_commit") {
+        // The answer goes out at once, the commit follows when it follows.
+        tokio::spawn(async move {
+            sleep(PLANTED_DELAY).await;
+            drop(held.commit().await);
+        });
+        return Ok(());
+    }
+    held.commit().await.map_err(while_doing("commit a unit"))
 }
 
 /// Runs a read in one state of the database.

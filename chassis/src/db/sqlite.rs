@@ -14,9 +14,14 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 
 use super::fault::{Fault, Kind, while_doing};
+use super::trouble::Trouble;
 use super::tx::{Counter, Tx};
 use super::unit::{Unit, Verdict, attempt};
 use super::url::DbOptions;
+use crate::failpoint::is_planted;
+
+/// How long the planted mistake that answers before the commit takes until it commits.
+const PLANTED_DELAY: Duration = Duration::from_secs(2);
 
 /// Units that still wait for their turn, in order.
 pub(crate) type Queue = mpsc::Receiver<Box<dyn Unit>>;
@@ -51,6 +56,7 @@ pub(crate) struct Writer {
     statements: Counter,
     /// The connection may be inside a transaction that could not be ended: open another before going on.
     broken: bool,
+    trouble: Trouble,
 }
 
 /// Units that are run in one transaction.
@@ -72,7 +78,8 @@ impl Writer {
             {
                 Ok(connection) => {
                     let tx = Tx::sqlite(connection, Arc::clone(&statements));
-                    return Ok(Self { tx, connect, options: options.clone(), statements, broken: false });
+                    let (options, trouble) = (options.clone(), Trouble::default());
+                    return Ok(Self { tx, connect, options, statements, broken: false, trouble });
                 }
                 Err(fault) if fault.kind() == Kind::Busy && Instant::now() < deadline => {
                     sleep(Duration::from_millis(20)).await;
@@ -130,6 +137,12 @@ impl Writer {
         if !group.units.is_empty() {
             pending.push_front(Group { open: false, ..group });
         }
+        if is_planted("answer_before_commit") {
+            for unit in done.drain(..) {
+                unit.answer(Ok(()));
+            }
+            sleep(PLANTED_DELAY).await;
+        }
         let ending = self.commit().await;
         for unit in done {
             unit.answer(ending.clone());
@@ -154,6 +167,10 @@ impl Writer {
             let connection = opened.map_err(while_doing("open the SQLite file again"))?;
             self.tx = Tx::sqlite(connection, Arc::clone(&self.statements));
             self.broken = false;
+            self.trouble = Trouble::default();
+        }
+        for sql in self.trouble.changes() {
+            self.execute(sql, "change what the disk allows").await?;
         }
         let began = self.execute("BEGIN IMMEDIATE", "begin a group").await;
         self.broken = began.as_ref().is_err_and(|fault| fault.kind() != Kind::Busy);

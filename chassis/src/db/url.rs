@@ -70,7 +70,7 @@ impl DatabaseUrl {
     }
 
     /// The file of an SQLite database.
-    pub(crate) fn path(&self) -> PathBuf {
+    pub fn path(&self) -> PathBuf {
         PathBuf::from(self.rest.expose_secret())
     }
 }

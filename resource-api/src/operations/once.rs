@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use chassis::claim::StoredAnswer;
+use chassis::failpoint::reach;
 use chassis::{Fault, Outcome, Tx};
 use futures_util::future::BoxFuture;
 
@@ -47,10 +48,12 @@ where
                 Err(refusal) => return Ok(Outcome::Undo(Err(refusal))),
             };
             finish(tx, attempt, &answer).await?;
+            reach("once.in_unit").await;
             Ok(Outcome::Commit(Ok(answer)))
         })
     });
     let answer: StoredAnswer = unit.await??;
+    reach("once.after_commit").await;
     app.outbox.wake();
     Ok(answer)
 }

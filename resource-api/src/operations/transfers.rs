@@ -4,7 +4,10 @@ mod book;
 
 use std::sync::Arc;
 
+use chassis::Fault;
 use chassis::claim::StoredAnswer;
+use chassis::failpoint::is_planted;
+use chassis::outbox::insert_events_by;
 use keys::token;
 use serde_json::json;
 
@@ -18,7 +21,7 @@ use crate::domain::transfer::{Transfer, TransferOrder};
 use crate::store;
 use crate::store::transfers::TransferFilter;
 
-use book::{PreparedTransfer, book_one};
+use book::{PreparedTransfer, book_one, completed_event};
 
 pub use book::{Transfers, transfers};
 
@@ -49,16 +52,39 @@ pub async fn execute(app: &App, attempt: Attempt, order: TransferOrder) -> Resul
         event_id: app.platform.new_id("evt"),
         now: app.platform.now(),
     });
-    if let Some(made) = app.transfers.submit(Arc::clone(&prepared)).await? {
+    let told_late = is_planted("event_outside").then(|| Arc::clone(&prepared));
+    // The planted mistake is in the way a transfer takes alone.
+    if told_late.is_none()
+        && let Some(made) = app.transfers.submit(Arc::clone(&prepared)).await?
+    {
         app.outbox.wake();
         return Ok(made?);
     }
     let (attempt, bound) = (prepared.attempt.clone(), prepared.bound.clone());
-    once(app, attempt, prepared.transfer_id.clone(), bound, move |tx| {
+    let answer = once(app, attempt, prepared.transfer_id.clone(), bound, move |tx| {
         let prepared = Arc::clone(&prepared);
         Box::pin(async move { book_one(tx, &prepared).await })
     })
-    .await
+    .await?;
+    if let Some(prepared) = told_late {
+        tell_late(app, prepared).await?;
+    }
+    Ok(answer)
+}
+
+/// The event of the planted mistake that writes it in a transaction of its own, after that of the change.
+async fn tell_late(app: &App, prepared: Arc<PreparedTransfer>) -> Result<(), Fault> {
+    app.db
+        .write(move |tx| {
+            let prepared = Arc::clone(&prepared);
+            Box::pin(async move {
+                let partner_id = &prepared.attempt.caller().partner_id;
+                let found = store::transfers::find(tx, partner_id, &prepared.transfer_id).await?;
+                let events = found.map(|transfer| completed_event(&transfer, &prepared.event_id));
+                insert_events_by(tx, &prepared.attempt.actor(), events.as_slice()).await
+            })
+        })
+        .await
 }
 
 /// A transfer the caller may see: a user sees those from or to own wallets.

@@ -2,6 +2,7 @@
 //! authorized is captured in a second round of the same three steps.
 
 use chassis::claim::StoredAnswer;
+use chassis::failpoint::reach;
 use chassis::{Fault, while_doing};
 
 use super::call::{Asked, ask_gateway};
@@ -88,7 +89,9 @@ async fn act(app: &App, order: FiatIn, take: Take) -> Result<Option<Settled>, Fa
 
 /// Calls the gateway and settles what it says.
 async fn send(app: &App, order: FiatIn, charge: Charge, holder: String) -> Result<Settled, Fault> {
+    reach("fiat_in.after_b0").await;
     let Asked { answer, trail } = ask_gateway(app, &charge).await?;
+    reach("fiat_in.after_call").await;
     if let Answer::Unknown(reason) = &answer {
         tracing::warn!(charge = charge.charge_id, attempt = charge.attempt, reason, "the outcome is unknown");
     }
@@ -97,6 +100,7 @@ async fn send(app: &App, order: FiatIn, charge: Charge, holder: String) -> Resul
     let mut verdict = Verdict::new(app, (order, &charge), answer, trail);
     verdict.held = Some(Held { holder, next });
     let settled = app.settlements.submit(verdict).await?;
+    reach("fiat_in.after_c").await;
     app.outbox.wake();
     Ok(settled)
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chassis::claim::{ClaimRef, StoredAnswer, find_answer_of};
+use chassis::failpoint::{is_planted, reach};
 use chassis::{Fault, while_doing};
 use keys::token;
 
@@ -70,7 +71,14 @@ pub(crate) async fn place(app: &App, attempt: Attempt, ask: FiatInAsk) -> Result
         attempt,
         ask,
     });
+    if is_planted("read_then_write")
+        && let Some(answer) = seen_before(app, &recording.attempt).await?
+    {
+        return Ok(answer);
+    }
+    reach("fiat_in.before_a").await;
     let recorded = record_now(app, &recording).await?;
+    reach("fiat_in.after_a").await;
     app.outbox.wake();
     let fiat_in_id = match recorded {
         Recorded::Answered(answer) => return Ok(answer),
@@ -94,7 +102,10 @@ pub(super) fn bound(ask: &FiatInAsk) -> Bound {
 
 /// Transaction A: together with the orders that wait, or alone.
 async fn record_now(app: &App, recording: &Arc<Recording>) -> Result<Recorded, Failure> {
-    if let Some(made) = app.orders.submit(Arc::clone(recording)).await? {
+    // The planted mistake is in the way an order takes alone.
+    if !is_planted("read_then_write")
+        && let Some(made) = app.orders.submit(Arc::clone(recording)).await?
+    {
         return Ok(made?);
     }
     let recording = Arc::clone(recording);
@@ -103,6 +114,14 @@ async fn record_now(app: &App, recording: &Arc<Recording>) -> Result<Recorded, F
         Box::pin(async move { record(tx, &recording).await })
     });
     Ok(alone.await??)
+}
+
+/// The read of the planted mistake that consumes a token by reading first: what an earlier request with the same token
+/// or key left, as a transaction of its own saw it.
+async fn seen_before(app: &App, attempt: &Attempt) -> Result<Option<StoredAnswer>, Failure> {
+    let claim = attempt.claim();
+    let found = app.db.read(move |tx| Box::pin(async move { find_answer_of(tx, &claim).await })).await?;
+    Ok(found)
 }
 
 /// In a task of its own: a caller that hangs up does not leave its charge half done.

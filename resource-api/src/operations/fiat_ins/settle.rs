@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use chassis::claim::{ClaimRef, StoredAnswer, find_answer_of, record_answer_of, record_answers_of};
+use chassis::failpoint::reach;
 use chassis::outbox::insert_events;
 use chassis::{Batch, Db, Fault, Tx, while_doing};
 
@@ -55,6 +56,7 @@ async fn settle(tx: &mut Tx, verdicts: Vec<Verdict>) -> Result<Vec<Settled>, Fau
     }
     let heard: Vec<NewAttempt<'_>> = verdicts.iter().flat_map(Verdict::attempts).collect();
     insert_attempts(tx, &heard).await?;
+    reach("fiat_in.in_c").await;
     Ok(settled)
 }
 

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chassis::claim::StoredAnswer;
+use chassis::failpoint::is_planted;
 use chassis::outbox::{NewEvent, insert_events_of};
 use chassis::{Batch, Db, Fault, Tx};
 use keys::UnixSeconds;
@@ -110,7 +111,9 @@ async fn book(tx: &mut Tx, asks: &[&PreparedTransfer]) -> Result<Vec<Result<Stor
             Some((ask.attempt.actor(), event))
         })
         .collect();
-    insert_events_of(tx, &events).await?;
+    if !is_planted("event_outside") {
+        insert_events_of(tx, &events).await?;
+    }
     let answer = |transfer| created(&TransferView::from(&transfer));
     judged
         .into_iter()
@@ -245,7 +248,7 @@ fn refused(refusal: &PostingRefusal) -> Result<Refusal, Fault> {
     }
 }
 
-fn completed_event(transfer: &Transfer, event_id: &str) -> NewEvent {
+pub(super) fn completed_event(transfer: &Transfer, event_id: &str) -> NewEvent {
     NewEvent {
         event_id: event_id.to_owned(),
         partner_id: transfer.partner_id.clone(),

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use chassis::audit::{NewAudit, insert_audit, node};
+use chassis::failpoint::reach;
 use chassis::outbox::insert_events_of;
 use chassis::{Fault, Tx, while_doing};
 use keys::UnixSeconds;
@@ -307,7 +308,9 @@ async fn write(tx: &mut Tx, drafts: &[Draft<'_>]) -> Result<(), Fault> {
         let events = events::judged(&draft.order, &draft.ask.ids.events);
         told.extend(events.into_iter().map(|event| (actor.clone(), event)));
     }
-    insert_events_of(tx, &told).await
+    insert_events_of(tx, &told).await?;
+    reach("fiat_in.in_a").await;
+    Ok(())
 }
 
 fn decision<'a>(draft: &'a Draft<'_>) -> NewDecision<'a> {
