@@ -8,14 +8,20 @@ use std::fs::{File, OpenOptions};
 use std::io::Read;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use aws_lc_rs::digest::{Context, SHA256};
 use keys::b64;
 use serde::{Deserialize, Serialize};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode};
 use sqlx::{ConnectOptions, Connection, SqliteConnection};
+use tokio::time::sleep;
 
 use crate::db::{DatabaseUrl, Engine, Fault, while_doing};
+
+/// How long closed connections may take to let go of a file.
+const CLOSING_TRIES: u32 = 100;
+const CLOSING_PAUSE: Duration = Duration::from_millis(50);
 
 /// Bytes read at once.
 const CHUNK: usize = 1 << 20;
@@ -102,7 +108,16 @@ impl Restoring {
         // Everything into the one file, without a log beside it.
         let options =
             SqliteConnectOptions::new().filename(&self.beside).journal_mode(SqliteJournalMode::Delete);
-        let connection = connect(options, "open the restored database").await?;
+        // Connections that were closed a moment ago may hold the file still.
+        let mut opened = connect(options.clone(), "open the restored database").await;
+        for _ in 0..CLOSING_TRIES {
+            if !opened.as_ref().is_err_and(Fault::is_retryable) {
+                break;
+            }
+            sleep(CLOSING_PAUSE).await;
+            opened = connect(options.clone(), "open the restored database").await;
+        }
+        let connection = opened?;
         connection.close().await.map_err(while_doing("close the restored database"))?;
         sync(&self.beside)?;
         // A link, unlike a renaming, never replaces what is there.

@@ -22,7 +22,7 @@ flows! {
         assert_eq!(paid.status, 201, "{}", paid.text);
         let (id, status_token) = (paid.body["id"].clone(), paid.body["status_token"].clone());
         let page = format!("{}/v1/fiat-ins/{}", world.resource, id.as_str().expect("id"));
-        let revisions = "SELECT SUM(revision) FROM customer_pii";
+        let revisions = "SELECT CAST(SUM(revision) AS BIGINT) FROM customer_pii";
         let known = world.number(revisions.to_owned()).await;
         assert!(known > 0, "there is personal data");
 

@@ -214,21 +214,24 @@ async fn r21_a_backup_under_load_is_restored_elsewhere_and_everything_verifies()
     let wallet = dev.wallet(&token, "loaded").await;
     let pay = async |number: usize| {
         let order = wallet.order(&format!("order-{number}"), 100, "tok_success");
-        dev.post(&token, "/v1/fiat-ins", &format!("order-{number}"), &order).await.expect("an answer").status
+        let answer =
+            dev.post(&token, "/v1/fiat-ins", &format!("order-{number}"), &order).await.expect("an answer");
+        // On a busy machine the gateway's answer may come after ours.
+        assert!(matches!(answer.status, 201 | 202), "{}", answer.body);
     };
-    assert_eq!(pay(0).await, 201);
+    pay(0).await;
     let backing_up = tokio::task::spawn_blocking({
         let (data, copy) = (text(&data), text(&copy));
         move || run(&["backup", "--data-dir", &data, "--out", &copy])
     });
     let mut paid = 1;
     while !backing_up.is_finished() {
-        assert_eq!(pay(paid).await, 201);
+        pay(paid).await;
         paid += 1;
     }
     let said = succeeded(&backing_up.await.expect("it ran"));
     assert!(said.contains("authz.sqlite") && said.contains("resource-api.sqlite"), "{said}");
-    assert_eq!(pay(paid).await, 201, "after the backup");
+    pay(paid).await;
     refused(&run(&["backup", "--data-dir", &text(&data), "--out", &text(&copy)]));
     let running = refused(&run(&["restore", "--epoch-only", "--data-dir", &text(&data)]));
     assert!(running.contains("a service runs"), "{running}");
