@@ -233,7 +233,7 @@ fn every_test_that_the_security_checklist_names_exists() {
     {
         let mut source = String::new();
         for word in line.split('`').skip(1).step_by(2) {
-            if word.ends_with(".rs") {
+            if Path::new(word).extension().is_some_and(|ending| ending == "rs") {
                 source = read(&root().join(word));
             } else if word.contains('_') && !source.is_empty() {
                 named += 1;
