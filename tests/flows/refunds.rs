@@ -26,6 +26,17 @@ async fn read(world: &World, order: &str) -> Value {
     world.get_as("ta/backend", &format!("/v1/fiat-ins/{order}")).await
 }
 
+/// Sends all of them at once; what is still answered "try again" after that is sent again one by one.
+async fn race(world: &World, calls: Vec<Call>) -> Vec<Reply> {
+    let mut replies = world.race(calls.clone()).await;
+    for (reply, call) in replies.iter_mut().zip(calls) {
+        if reply.status == 503 {
+            *reply = world.send(call).await;
+        }
+    }
+    replies
+}
+
 /// How many refunds were accepted and how many refused, once all have ended: on a busy machine an end may be written
 /// only by the worker, and the answer is then 202.
 async fn verdicts(world: &World, order: &str, replies: &[Reply]) -> (usize, usize) {
@@ -64,7 +75,7 @@ flows! {
         let mut without = call.clone();
         without.headers.remove("idempotency-key");
         world.send(without).await.refused(400, "idempotency_key_required");
-        let replies = world.race(vec![call.clone(); 50]).await;
+        let replies = race(world, vec![call.clone(); 50]).await;
         assert!([201, 202].contains(&replies[0].status), "{}", replies[0].text);
         assert!(replies.iter().all(|reply| reply.same() == replies[0].same()));
         world.restart_api().await;
@@ -85,7 +96,7 @@ flows! {
         for _ in 0..50 {
             calls.push(refund_call(world, &order, &json!({ "amount": 70, "reason": "a test" })).await);
         }
-        let replies = world.race(calls).await;
+        let replies = race(world, calls).await;
         assert_eq!(verdicts(world, &order, &replies).await, (14, 36));
         assert_eq!(read(world, &order).await["refunds"], json!({"refunded": 980, "in_flight": 0}));
         assert_eq!(world.available(&customer).await, 5_020);
@@ -126,7 +137,7 @@ async fn n9_two_nodes_on_one_database_never_give_back_more_than_was_collected() 
         let call = refund_call(&world, &order, &json!({ "amount": 300, "reason": "a test" })).await;
         calls.push(if index % 2 == 0 { call } else { call.via(node.address) });
     }
-    let replies = world.race(calls).await;
+    let replies = race(&world, calls).await;
     assert_eq!(verdicts(&world, &order, &replies).await, (3, 29));
     assert_eq!(read(&world, &order).await["refunds"], json!({"refunded": 900, "in_flight": 0}));
     assert_eq!((world.available(&customer).await, world.sandbox.refunds().len()), (5_100, 3));
