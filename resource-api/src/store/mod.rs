@@ -10,6 +10,8 @@ pub mod fiat_ins;
 pub mod kyc;
 pub mod monitoring;
 pub mod pii;
+#[cfg(test)]
+pub(crate) mod probe;
 pub mod reviews;
 pub mod rows;
 pub mod transfers;
