@@ -1,7 +1,7 @@
 //! What the tests of batch commands stand on: a database, customers with a wallet each, and their attempts.
 
 use chassis::testing::{TestDatabase, platform};
-use chassis::{Db, Platform, on, sqlx, while_doing};
+use chassis::{Db, Platform};
 use guard::{Caller, OneTime};
 use keys::UnixSeconds;
 use keys::token::{OperationGrant, Scope, TokenKind};
@@ -13,6 +13,7 @@ use crate::domain::ledger::{AccountId, Leg, NewPosting, SystemAccount};
 use crate::ledger::{find_accounts, open_entity_account, post};
 use crate::store::customers::{self, NewCustomer};
 use crate::store::entities::{self, NewEntity};
+use crate::store::probe;
 
 pub(super) const NOW: UnixSeconds = UnixSeconds(1_767_225_600);
 
@@ -68,8 +69,7 @@ impl Stage {
                 if funds > 0 {
                     assert_eq!(post(tx, &[posting], NOW).await?, [Ok(())]);
                 }
-                on!(tx, conn => sqlx::query("UPDATE customer SET kyc_level = 3").execute(conn).await.map(drop))
-                    .map_err(while_doing("raise the level of a test customer"))
+                probe::raise_levels(tx).await
             })
         });
         made.await.unwrap();
@@ -84,13 +84,7 @@ impl Stage {
 
     /// What a query counts.
     pub(super) async fn count(&self, sql: &'static str) -> i64 {
-        let counted = self.db.read(move |tx| {
-            Box::pin(async move {
-                let found: (i64,) = on!(tx, conn => sqlx::query_as(sql).fetch_one(conn).await)
-                    .map_err(while_doing("count rows of a test"))?;
-                Ok(found.0)
-            })
-        });
+        let counted = self.db.read(move |tx| Box::pin(async move { probe::count(tx, sql).await }));
         counted.await.unwrap()
     }
 }

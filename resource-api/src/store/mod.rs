@@ -13,6 +13,8 @@ pub mod kyc;
 pub mod monitoring;
 pub mod order_steps;
 pub mod pii;
+#[cfg(test)]
+pub(crate) mod probe;
 pub mod refunds;
 pub mod reviews;
 pub mod rows;
