@@ -14,6 +14,7 @@
 //! | [`ring`] | the life of signing keys as a pure planner |
 //! | [`http_signature`] | HTTP message signatures (RFC 9421) and content digests (RFC 9530) |
 //! | [`dpop`] | proofs of possession and their nonces (RFC 9449) |
+//! | [`webhook`] | symmetric webhook signatures (Standard Webhooks) |
 //! | [`pti_jws`] | one vendor's request signature, opt-in per client |
 
 pub mod algorithm;
@@ -34,6 +35,7 @@ pub mod strict_json;
 pub mod time;
 pub mod token;
 pub mod verifying;
+pub mod webhook;
 
 pub use algorithm::Algorithm;
 pub use jwk::{BadJwk, PublicJwk};

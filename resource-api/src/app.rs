@@ -14,6 +14,7 @@ use chassis::outbox::Outbox;
 use guard::jwks::KeyCache;
 use keys::mac::MacKey;
 use keys::seal::MasterKeys;
+use tokio::sync::Notify;
 
 use crate::auth::AuthzClient;
 use crate::config::Config;
@@ -63,6 +64,8 @@ pub struct Parts {
     pub limits: Arc<MonitoringConfig>,
     /// Transaction C of fiat-ins, as a batch command.
     pub settlements: Settlements,
+    /// Says that an event of the gateway was stored on this node.
+    pub gateway_event_arrived: Notify,
     /// How often networks and clients may change something.
     pub rates: RateLimiter,
     /// The key of status tokens.

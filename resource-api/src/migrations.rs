@@ -70,4 +70,9 @@ pub const MIGRATIONS: &[Migration] = &[
         name: "order_states",
         sql: include_str!("../../migrations/resource-api/0014_order_states.sql"),
     },
+    Migration {
+        version: 15,
+        name: "gateway_event",
+        sql: include_str!("../../migrations/resource-api/0015_gateway_event.sql"),
+    },
 ];

@@ -18,6 +18,7 @@ use guard::jwks::{KeyCache, REFRESH_EVERY};
 use ipnet::IpNet;
 use keys::ring::RingPolicy;
 use keys::seal::{MasterKey, MasterKeys};
+use keys::webhook::WebhookSecret;
 use keys::{Algorithm, SigningKey, b64, strict_json};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::net::TcpListener;
@@ -27,11 +28,12 @@ use crate::auth::{AuthzClient, AuthzSetup, JwksSource};
 use crate::config::Config;
 use crate::crypto::vault::Vault;
 use crate::directory::{Directory, poller};
-use crate::gateway::HttpGateway;
+use crate::gateway::{GatewayEventsConfig, HttpGateway};
 use crate::http::well_known::render_metadata;
 use crate::http::{BadDocument, SERVICE, router};
 use crate::migrations::MIGRATIONS;
 use crate::operations::fiat_ins::{recovery, settlements};
+use crate::operations::gateway_events;
 
 /// Largest answer of the authorization server: a directory snapshot.
 const AUTHZ_BODY_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -129,7 +131,8 @@ pub async fn open(config: Config, platform: Platform) -> Result<App, StartError>
         KeyRing::open(db.clone(), platform.clone(), MasterKeys::clone(&master), ring_policy()).await?;
     let gateway_fetcher =
         fetcher(&platform, &config.gateway.networks, &authorities, FetchPolicy::default().body_bytes_max);
-    let gateway = Arc::new(HttpGateway::new(gateway_fetcher, config.gateway.clone()));
+    let gateway = HttpGateway::new(gateway_fetcher, config.gateway.clone());
+    let gateway = Arc::new(gateway.taking_events(event_secrets(&config.gateway.events)?));
     let fetcher =
         fetcher(&platform, &config.webhook_networks, &authorities, FetchPolicy::default().body_bytes_max);
     let authz_fetcher = fetcher_to_authz(&platform, &config, &authorities);
@@ -153,6 +156,7 @@ pub async fn open(config: Config, platform: Platform) -> Result<App, StartError>
         vault: Vault::new(MasterKeys::clone(&master)),
         cursor_key: master.mac_key("list cursor"),
         settlements: settlements(&db),
+        gateway_event_arrived: tokio::sync::Notify::new(),
         status_token_key: master.mac_key("status token"),
         limits: Arc::new(config.monitoring.clone()),
         rates: RateLimiter::new(config.listener.rate_limits, &platform),
@@ -177,7 +181,9 @@ fn spawn_tasks(app: &App, shutdown: &Shutdown) {
     shutdown.spawn("directory follower", app.directory.clone().follow(shutdown.clone()));
     shutdown.spawn("issuer keys", refresh_issuer_keys(app.clone(), shutdown.clone()));
     shutdown.spawn("charge recovery", recovery::run(app.clone(), shutdown.clone()));
+    shutdown.spawn("gateway events", gateway_events::run(app.clone(), shutdown.clone()));
     let sweeper = with_expiring_tables(Sweeper::new(app.db.clone(), app.platform.clone()));
+    let sweeper = sweeper.table("gateway_event", "expires_at_s", "provider, event_id");
     shutdown.spawn("sweeper", sweeper.run(shutdown.clone()));
     shutdown.spawn("kyc", crate::kyc::run(app.clone(), shutdown.clone()));
     let (polling, until) = (app.clone(), shutdown.clone());
@@ -268,6 +274,23 @@ fn secret(
         }
         _ => Err(StartError::Config(format!("{name}: set it or {name}_file, and not both"))),
     }
+}
+
+/// The secrets of the gateway's events, the current one first; none: no event is taken.
+fn event_secrets(config: &GatewayEventsConfig) -> Result<Vec<WebhookSecret>, StartError> {
+    let mut secrets = Vec::new();
+    for (inline, file, name) in [
+        (&config.secret, &config.secret_file, "gateway.events.secret"),
+        (&config.previous_secret, &config.previous_secret_file, "gateway.events.previous_secret"),
+    ] {
+        if inline.is_none() && file.is_none() {
+            continue;
+        }
+        let text = secret(inline.as_ref(), file.as_deref(), name)?;
+        let read = WebhookSecret::parse(text.expose_secret().trim());
+        secrets.push(read.map_err(|bad| StartError::Config(format!("{name}: {bad}")))?);
+    }
+    Ok(secrets)
 }
 
 fn master_keys(config: &Config) -> Result<MasterKeys, StartError> {

@@ -36,7 +36,7 @@ use tokio::sync::OnceCell;
 pub(crate) use self::call::{Call, Reply};
 pub(crate) use self::clients::Client;
 pub(crate) use self::money::{PII_CANARIES, personal_data};
-pub(crate) use self::nodes::{ApiNode, Authz, Socket};
+pub(crate) use self::nodes::{ApiNode, Authz, EVENT_SECRET, EVENT_SECRET_BEFORE, MERCHANT, Socket};
 pub(crate) use self::people::Customer;
 pub(crate) use self::receiver::{Event, Receiver};
 
@@ -180,6 +180,7 @@ impl World {
             record_file: None,
         })
         .expect("a sandbox in memory");
+        sandbox.send_events_to(nodes::event_target(&resource, &platform));
         let (gateway_url, gateway_node) = nodes::gateway(&sandbox).await;
         let authz = Authz::start(authz_config, authz_socket, &platform).await;
         let place = nodes::Place {

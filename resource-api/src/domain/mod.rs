@@ -14,17 +14,21 @@
 //! | [`ledger`] | accounts, postings and holds, decided in memory |
 //! | [`transfer`] | transfers |
 //! | [`fiat_in`] | fiat-in orders, their charges and reviews |
+//! | [`charge_event`] | what a gateway tells of a charge by itself |
+//! | [`evidence`] | what a person writes down when settling something by hand |
 //! | [`card`] | card numbers in memory, and what stays of them |
 //! | [`decimal`] | decimal texts to minor units, exactly |
 //! | [`cursor`] | signed list cursors |
 
 pub mod caller;
 pub mod card;
+pub mod charge_event;
 pub mod cursor;
 pub mod customer;
 pub mod date;
 pub mod decimal;
 pub mod entity;
+pub mod evidence;
 pub mod fiat_in;
 pub mod kyc;
 pub mod ledger;

@@ -11,11 +11,13 @@ use chassis::fetch::{FetchError, FetchReply, FetchRequest, Fetcher};
 use futures_util::future::BoxFuture;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use keys::webhook::WebhookSecret;
 use secrecy::ExposeSecret;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use url::Url;
 
+use super::event::{self, Arrived, GatewayEvent, NotGenuine};
 use super::{Answer, ChargeAsk, DeclineCategory, Found, GatewayConfig, PaymentGateway, TokeniseRefusal};
 use crate::domain::card::{Card, Instrument};
 
@@ -31,6 +33,11 @@ const DEFINITE_DECLINES: [(&str, DeclineCategory); 8] = [
     ("fraudulent", DeclineCategory::Hard),
 ];
 
+/// The code, and how final it is, if it is one of [`DEFINITE_DECLINES`].
+pub(super) fn definite_decline(code: &str) -> Option<(&'static str, DeclineCategory)> {
+    DEFINITE_DECLINES.into_iter().find(|(known, _)| *known == code)
+}
+
 /// Codes of refused cards that may be passed on.
 const CARD_REFUSALS: [&str; 2] = ["invalid_card", "unknown_test_card"];
 
@@ -39,12 +46,20 @@ const CARD_REFUSALS: [&str; 2] = ["invalid_card", "unknown_test_card"];
 pub struct HttpGateway {
     fetcher: Fetcher,
     config: GatewayConfig,
+    event_secrets: Vec<WebhookSecret>,
 }
 
 impl HttpGateway {
     /// An adapter that calls `config.base_url` through `fetcher`.
     pub fn new(fetcher: Fetcher, config: GatewayConfig) -> Self {
-        Self { fetcher, config }
+        Self { fetcher, config, event_secrets: Vec::new() }
+    }
+
+    /// The same, taking events that are signed under one of these secrets: the new one, and the old one while a
+    /// rotation lasts.
+    #[must_use]
+    pub fn taking_events(self, secrets: Vec<WebhookSecret>) -> Self {
+        Self { event_secrets: secrets, ..self }
     }
 
     async fn call(
@@ -122,12 +137,14 @@ fn judge(reply: &FetchReply, ask: &ChargeAsk) -> Answer {
     }
     match (reply.status, body.status.as_str(), body.decline_code) {
         (StatusCode::OK, "captured", None) => Answer::Captured { provider_ref: body.id },
-        (StatusCode::PAYMENT_REQUIRED, "declined", Some(code)) => {
-            let known = DEFINITE_DECLINES.into_iter().find(|(known, _)| *known == code);
-            known.map_or(Answer::Unknown("a decline that is not known to be definite"), |(code, category)| {
-                Answer::Declined { code: code.to_owned(), category, provider_ref: Some(body.id) }
-            })
-        }
+        (StatusCode::PAYMENT_REQUIRED, "declined", Some(code)) => definite_decline(&code).map_or(
+            Answer::Unknown("a decline that is not known to be definite"),
+            |(code, category)| Answer::Declined {
+                code: code.to_owned(),
+                category,
+                provider_ref: Some(body.id),
+            },
+        ),
         _ => Answer::Unknown("neither captured nor declined"),
     }
 }
@@ -205,6 +222,10 @@ impl PaymentGateway for HttpGateway {
                 Err(failed) => Found::Charge(Answer::Unknown(failed.0)),
             }
         })
+    }
+
+    fn parse_event(&self, arrived: &Arrived<'_>) -> Result<GatewayEvent, NotGenuine> {
+        event::parse(&self.event_secrets, arrived)
     }
 }
 

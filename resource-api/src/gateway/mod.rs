@@ -5,12 +5,14 @@
 //! idempotency key, so sending it again never charges twice.
 
 mod config;
+mod event;
 mod http;
 
 use futures_util::future::BoxFuture;
 use keys::token::Money;
 
 pub use config::GatewayConfig;
+pub use event::{Arrived, GatewayEvent, GatewayEventsConfig, NotGenuine, Said};
 pub use http::HttpGateway;
 
 use crate::domain::card::{Card, Instrument};
@@ -99,4 +101,10 @@ pub trait PaymentGateway: Send + Sync {
 
     /// Looks for a charge by our own id. The money is given to be compared.
     fn find<'a>(&'a self, ask: &'a ChargeAsk) -> BoxFuture<'a, Found>;
+
+    /// Verifies and reads an event that the gateway sent by itself.
+    ///
+    /// # Errors
+    /// [`NotGenuine`]: it is not shown to come from the gateway, and nothing of it may be kept.
+    fn parse_event(&self, arrived: &Arrived<'_>) -> Result<GatewayEvent, NotGenuine>;
 }

@@ -2,10 +2,12 @@
 //! target URI), then CORS, then the guard, then the handler.
 
 mod asker;
+mod charges;
 mod customers;
 mod entities;
 mod events;
 mod fiat_ins;
+mod gateway_events;
 mod page;
 mod rates;
 mod reviews;
@@ -54,6 +56,8 @@ fn documented() -> OpenApiRouter<App> {
         .merge(transfers::routes())
         .merge(crate::dialects::pti::routes())
         .merge(fiat_ins::routes())
+        .merge(gateway_events::routes())
+        .merge(charges::routes())
         .merge(reviews::routes())
         .merge(webhooks::routes())
         .merge(events::routes())

@@ -1,10 +1,12 @@
 //! What callers can do, one file per family. An operation takes the caller and domain values, runs its rule as one
 //! unit on the database, and ends in an answer or a [`Failure`]. It names nothing of HTTP but the stored answer.
 
+pub(crate) mod charges;
 pub mod customers;
 pub mod entities;
 mod failure;
 pub mod fiat_ins;
+pub(crate) mod gateway_events;
 pub mod kyc;
 mod once;
 mod owner;

@@ -12,13 +12,17 @@
 //! | `tok_timeout_then_success` | | no answer and no charge the first time, captured when sent again |
 //! | `tok_success_then_lost_answer` | | captured the first time, but the answer breaks off |
 //!
+//! Sandboxes that are given a target also send events by themselves; `events` has their tokens.
+//!
 //! More scripts are added with `POST /v1/scripts {token, steps}` or [`Sandbox::script`].
 
 mod cards;
+mod events;
 mod record;
 mod script;
 mod server;
 
+pub use events::{EventStep, EventTarget, Lie};
 pub use record::{Collected, Outcome};
 pub use script::Step;
 pub use server::{Sandbox, SandboxOptions, serve};

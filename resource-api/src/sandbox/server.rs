@@ -17,6 +17,7 @@ use serde_json::json;
 use tokio::net::TcpListener;
 
 use super::cards;
+use super::events::{EventStep, EventTarget, Events, standard};
 use super::record::{Collected, Outcome, Record};
 use super::script::{Scripts, Step};
 
@@ -44,6 +45,7 @@ struct Memory {
 #[derive(Clone)]
 pub struct Sandbox {
     memory: Arc<Mutex<Memory>>,
+    events: Events,
     silence: Duration,
 }
 
@@ -54,8 +56,31 @@ impl Sandbox {
     /// The record file cannot be opened or read.
     pub fn new(options: &SandboxOptions) -> io::Result<Self> {
         let record = options.record_file.as_deref().map_or_else(|| Ok(Record::default()), Record::in_file)?;
-        let memory = Memory { record, scripts: Scripts::default() };
-        Ok(Self { memory: Arc::new(Mutex::new(memory)), silence: Duration::from_millis(options.silence_ms) })
+        let mut scripts = Scripts::default();
+        for (token, step, _) in standard() {
+            scripts.set(token.to_owned(), vec![step]);
+        }
+        let memory = Memory { record, scripts };
+        Ok(Self {
+            memory: Arc::new(Mutex::new(memory)),
+            events: Events::default(),
+            silence: Duration::from_millis(options.silence_ms),
+        })
+    }
+
+    /// Sends events from now on to this target.
+    pub fn send_events_to(&self, target: EventTarget) {
+        self.events.target(Some(target));
+    }
+
+    /// Sets which events charges of an instrument token get; none: no events.
+    pub fn script_events(&self, token: &str, events: Vec<EventStep>) {
+        self.events.script(token, events);
+    }
+
+    /// Lets one answer go that an event holds back.
+    pub fn release(&self) {
+        self.events.release();
     }
 
     /// Every charge that ended, oldest first.
@@ -175,6 +200,7 @@ async fn play(sandbox: &Sandbox, step: &Step, ask: ChargeBody) -> Response {
         Step::ServerError => return refused(StatusCode::INTERNAL_SERVER_ERROR, "internal"),
         Step::Garbage => return (StatusCode::OK, "<html>not a charge</html>").into_response(),
     };
+    let source = ask.source;
     let short = i64::from(*step == Step::CaptureShort);
     let charge = Collected {
         id: format!("gch_{}", ask.reference),
@@ -184,6 +210,9 @@ async fn play(sandbox: &Sandbox, step: &Step, ask: ChargeBody) -> Response {
         outcome,
     };
     let recorded = sandbox.lock().record.insert(charge);
+    if let Ok(charge) = &recorded {
+        sandbox.events.tell(&source, charge).await;
+    }
     match (recorded, step) {
         (Err(_), _) => refused(StatusCode::INTERNAL_SERVER_ERROR, "record_failed"),
         (Ok(_), Step::CaptureThenDrop) => broken_off(),
@@ -208,6 +237,8 @@ async fn list(State(sandbox): State<Sandbox>) -> Response {
 struct ScriptBody {
     token: String,
     steps: Vec<Step>,
+    #[serde(default)]
+    events: Option<Vec<EventStep>>,
 }
 
 /// `POST /v1/scripts`: sets what happens to an instrument token.
@@ -216,6 +247,9 @@ async fn script(State(sandbox): State<Sandbox>, body: Bytes) -> Response {
         return refused(StatusCode::BAD_REQUEST, "malformed");
     };
     sandbox.script(&ask.token, ask.steps);
+    if let Some(events) = ask.events {
+        sandbox.script_events(&ask.token, events);
+    }
     StatusCode::NO_CONTENT.into_response()
 }
 

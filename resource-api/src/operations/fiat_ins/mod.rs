@@ -13,6 +13,7 @@
 
 pub(crate) mod events;
 mod execute;
+mod outside;
 pub(crate) mod payment;
 mod place;
 mod record;
@@ -22,6 +23,7 @@ mod settle;
 pub mod status_token;
 
 pub(crate) use execute::{Take, execute};
+pub(crate) use outside::Outside;
 pub(crate) use place::{FiatInAsk, place};
 pub(crate) use reviewed::{Rejudged, charge_reviewed, rejudge};
 pub use settle::{Settlements, settlements};

@@ -85,7 +85,7 @@ impl Verdict {
 ///
 /// # Errors
 /// The store's fault; also when a captured charge belongs to an order that was not waiting for it.
-async fn settle(tx: &mut Tx, verdicts: Vec<Verdict>) -> Result<Vec<StoredAnswer>, Fault> {
+pub(super) async fn settle(tx: &mut Tx, verdicts: Vec<Verdict>) -> Result<Vec<StoredAnswer>, Fault> {
     let mut seen = BTreeSet::new();
     let definite: Vec<(&Verdict, FiatIn)> = verdicts
         .iter()
