@@ -1,5 +1,5 @@
 -- All states of orders and charges, and what refunds take from an order. SQLite cannot change a CHECK in place, so
--- both tables are written anew. Life of an order: in_review, processing -> requires_action -> processing; processing ->
+-- the tables are written anew. Life of an order: in_review, processing -> requires_action -> processing; processing ->
 -- completed or failed; completed -> partially_refunded -> refunded; completed -> disputed -> completed or charged_back;
 -- cancelled and expired before a charge was submitted. Life of a charge: ready -> submitting -> requires_action ->
 -- authorized -> captured; submitting -> unknown -> manual; declined and voided end it.
@@ -48,6 +48,7 @@ CREATE UNIQUE INDEX fiat_in_client_reference ON fiat_in (partner_id, client_refe
 CREATE INDEX fiat_in_newest ON fiat_in (partner_id, fiat_in_id);
 CREATE INDEX fiat_in_of_customer ON fiat_in (partner_id, customer_id, created_at_s);
 CREATE INDEX fiat_in_of_token ON fiat_in (partner_id, token_jti);
+CREATE INDEX fiat_in_expires ON fiat_in (expires_at_s);
 
 CREATE TABLE charge_next (
     charge_id        TEXT    PRIMARY KEY,
@@ -66,8 +67,11 @@ CREATE TABLE charge_next (
     action_url       TEXT,               -- where the payer proves to the bank who they are (3-D Secure); NULL once done
     decline_code     TEXT,
     decline_category TEXT,
+    submitted_at_s   BIGINT,             -- first sent to the gateway; NULL before
+    void_requested_at_s BIGINT,          -- its order ended while the payer was awaited: to be given up at the gateway
+    late_success_at_s BIGINT,            -- collected although its order had ended: the money went to suspense
     created_at_s     BIGINT  NOT NULL,
-    settled_at_s     BIGINT              -- NULL until captured or declined
+    settled_at_s     BIGINT              -- NULL until captured, declined or voided
 );
 
 INSERT INTO charge_next (
@@ -81,3 +85,30 @@ DROP TABLE charge;
 ALTER TABLE charge_next RENAME TO charge;
 CREATE UNIQUE INDEX charge_of_fiat_in ON charge (fiat_in_id);
 CREATE INDEX charge_due ON charge (state, due_at_ms);
+
+-- Life of a review: open -> accepted or refused, once; or it ends with its order (withdrawn, expired).
+CREATE TABLE review_next (
+    review_id      TEXT   PRIMARY KEY,
+    partner_id     TEXT   NOT NULL,
+    fiat_in_id     TEXT   NOT NULL,
+    ordered_by     TEXT   NOT NULL,      -- client that made the order
+    state          TEXT   NOT NULL CHECK (state IN ('open', 'accepted', 'refused', 'withdrawn', 'expired')),
+    reason_codes   TEXT   NOT NULL,      -- JSON list of what monitoring saw
+    source_token   TEXT,                 -- the gateway's token to be charged; NULL once it is not open
+    decided_by     TEXT,                 -- client
+    decision_note  TEXT,                 -- the reviewer's reason
+    created_at_s   BIGINT NOT NULL,
+    decided_at_s   BIGINT
+);
+
+INSERT INTO review_next (
+    review_id, partner_id, fiat_in_id, ordered_by, state, reason_codes, source_token, decided_by, decision_note,
+    created_at_s, decided_at_s)
+SELECT
+    review_id, partner_id, fiat_in_id, ordered_by, state, reason_codes, source_token, decided_by, decision_note,
+    created_at_s, decided_at_s
+FROM review;
+DROP TABLE review;
+ALTER TABLE review_next RENAME TO review;
+CREATE UNIQUE INDEX review_of_fiat_in ON review (fiat_in_id);
+CREATE INDEX review_newest ON review (partner_id, review_id);

@@ -72,7 +72,12 @@ pub const MIGRATIONS: &[Migration] = &[
     },
     Migration {
         version: 15,
+        name: "charge_attempt",
+        sql: include_str!("../../migrations/resource-api/0015_charge_attempt.sql"),
+    },
+    Migration {
+        version: 16,
         name: "gateway_event",
-        sql: include_str!("../../migrations/resource-api/0015_gateway_event.sql"),
+        sql: include_str!("../../migrations/resource-api/0016_gateway_event.sql"),
     },
 ];

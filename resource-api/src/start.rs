@@ -32,7 +32,7 @@ use crate::gateway::{GatewayEventsConfig, HttpGateway};
 use crate::http::well_known::render_metadata;
 use crate::http::{BadDocument, SERVICE, router};
 use crate::migrations::MIGRATIONS;
-use crate::operations::fiat_ins::{recovery, settlements};
+use crate::operations::fiat_ins::{expiry, recovery, settlements};
 use crate::operations::gateway_events;
 
 /// Largest answer of the authorization server: a directory snapshot.
@@ -181,6 +181,7 @@ fn spawn_tasks(app: &App, shutdown: &Shutdown) {
     shutdown.spawn("directory follower", app.directory.clone().follow(shutdown.clone()));
     shutdown.spawn("issuer keys", refresh_issuer_keys(app.clone(), shutdown.clone()));
     shutdown.spawn("charge recovery", recovery::run(app.clone(), shutdown.clone()));
+    shutdown.spawn("order expiry", expiry::run(app.clone(), shutdown.clone()));
     shutdown.spawn("gateway events", gateway_events::run(app.clone(), shutdown.clone()));
     let sweeper = with_expiring_tables(Sweeper::new(app.db.clone(), app.platform.clone()));
     let sweeper = sweeper.table("gateway_event", "expires_at_s", "provider, event_id");

@@ -3,8 +3,8 @@
 //! An event may come before the answer to our own call, many times, late, or in another order than it happened. So
 //! nothing is taken back for it: each word has a rank, and a charge only climbs.
 
+use super::charge::ChargeState;
 use super::customer::words;
-use super::fiat_in::ChargeState;
 
 words! {
     /// Where a charge stands, in the words of an event.
@@ -40,7 +40,7 @@ words! {
 
 /// What is to be done about an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Effect {
+pub enum Meaning {
     /// Write it down as the charge's end, as an answer to a call of our own would be.
     Settle,
     /// Nothing definite: ask the gateway now instead of later.
@@ -57,27 +57,28 @@ pub const KNOWN: &str = "known";
 pub const STALE: &str = "stale";
 
 /// What an event means for a charge in this state.
-pub fn effect(state: ChargeState, told: Told) -> Effect {
+pub fn meaning(state: ChargeState, told: Told) -> Meaning {
     use ChargeState as S;
     match (state, told) {
         // It never left this house.
-        (S::Ready, _) => Effect::Park("not_sent"),
+        (S::Ready, _) => Meaning::Park("not_sent"),
         (S::Captured, Told::Captured) | (S::Declined, Told::Declined) | (S::Voided, Told::Voided) => {
-            Effect::Ignore(KNOWN)
+            Meaning::Ignore(KNOWN)
         }
-        // Money after a definite no: somebody was told wrong.
-        (S::Declined | S::Voided, Told::Captured) => Effect::Park("contradicts_end"),
-        (S::Captured | S::Declined | S::Voided, _) => Effect::Ignore(STALE),
-        (_, Told::Captured | Told::Declined | Told::Voided) => Effect::Settle,
+        // Money after a definite no: it is booked, but not for the order, which has ended.
+        (S::Declined | S::Voided, Told::Captured) => Meaning::Settle,
+        (S::Captured | S::Declined | S::Voided, _) => Meaning::Ignore(STALE),
+        (_, Told::Captured | Told::Declined | Told::Voided) => Meaning::Settle,
+        (S::Submitting | S::Unknown | S::Manual | S::RequiresAction, Told::Authorized) => Meaning::Settle,
         // Our own call is under way, or its lease ends soon.
-        (S::Submitting, _) => Effect::Ignore("under_way"),
+        (S::Submitting, _) => Meaning::Ignore("under_way"),
         (S::Authorized, Told::Pending | Told::RequiresAction) | (S::RequiresAction, Told::Pending) => {
-            Effect::Ignore(STALE)
+            Meaning::Ignore(STALE)
         }
         (S::Authorized, Told::Authorized) | (S::RequiresAction, Told::RequiresAction) => {
-            Effect::Ignore(KNOWN)
+            Meaning::Ignore(KNOWN)
         }
-        (S::Unknown | S::Manual | S::RequiresAction, _) => Effect::Look,
+        (S::Unknown | S::Manual, _) => Meaning::Look,
     }
 }
 
@@ -88,18 +89,17 @@ mod tests {
     #[test]
     fn an_end_is_never_taken_back() {
         for end in [ChargeState::Captured, ChargeState::Declined, ChargeState::Voided] {
-            for told in Told::ALL {
-                assert!(!matches!(effect(end, told), Effect::Settle | Effect::Look), "{end:?} {told:?}");
+            for told in Told::ALL.iter().copied() {
+                let late = end != ChargeState::Captured && told == Told::Captured;
+                assert_eq!(meaning(end, told) == Meaning::Settle, late, "{end:?} {told:?}");
+                assert_ne!(meaning(end, told), Meaning::Look, "{end:?} {told:?}");
             }
         }
     }
 
     #[test]
-    fn money_after_a_definite_no_is_left_to_a_person() {
-        for end in [ChargeState::Declined, ChargeState::Voided] {
-            assert_eq!(effect(end, Told::Captured), Effect::Park("contradicts_end"));
-        }
-        assert_eq!(effect(ChargeState::Captured, Told::Declined), Effect::Ignore(STALE));
+    fn a_no_after_the_money_is_stale() {
+        assert_eq!(meaning(ChargeState::Captured, Told::Declined), Meaning::Ignore(STALE));
     }
 
     #[test]
@@ -107,20 +107,20 @@ mod tests {
         use ChargeState as S;
         for open in [S::Submitting, S::Unknown, S::Manual, S::RequiresAction, S::Authorized] {
             for told in [Told::Captured, Told::Declined, Told::Voided] {
-                assert_eq!(effect(open, told), Effect::Settle, "{open:?} {told:?}");
+                assert_eq!(meaning(open, told), Meaning::Settle, "{open:?} {told:?}");
             }
         }
-        assert_eq!(effect(S::Ready, Told::Captured), Effect::Park("not_sent"));
+        assert_eq!(meaning(S::Ready, Told::Captured), Meaning::Park("not_sent"));
     }
 
     #[test]
     fn an_indefinite_word_only_brings_the_next_look_forward_and_never_goes_back() {
         use ChargeState as S;
-        assert_eq!(effect(S::Unknown, Told::Pending), Effect::Look);
-        assert_eq!(effect(S::Manual, Told::Authorized), Effect::Look);
-        assert_eq!(effect(S::RequiresAction, Told::Authorized), Effect::Look);
-        assert_eq!(effect(S::RequiresAction, Told::Pending), Effect::Ignore(STALE));
-        assert_eq!(effect(S::Authorized, Told::RequiresAction), Effect::Ignore(STALE));
-        assert_eq!(effect(S::Submitting, Told::Authorized), Effect::Ignore("under_way"));
+        assert_eq!(meaning(S::Unknown, Told::Pending), Meaning::Look);
+        assert_eq!(meaning(S::Manual, Told::RequiresAction), Meaning::Look);
+        assert_eq!(meaning(S::RequiresAction, Told::Pending), Meaning::Ignore(STALE));
+        assert_eq!(meaning(S::Authorized, Told::RequiresAction), Meaning::Ignore(STALE));
+        assert_eq!(meaning(S::Submitting, Told::Pending), Meaning::Ignore("under_way"));
+        assert_eq!(meaning(S::Unknown, Told::Authorized), Meaning::Settle);
     }
 }

@@ -6,6 +6,7 @@
 use keys::UnixSeconds;
 use serde::Serialize;
 
+pub use super::charge::{ChargeState, ChargeView};
 use super::customer::words;
 use super::money::Money;
 use crate::monitoring::Outcome;
@@ -41,30 +42,6 @@ words! {
 }
 
 words! {
-    /// Where a charge stands at the gateway.
-    ChargeState {
-        /// Written, not yet sent.
-        Ready = "ready",
-        /// Being sent by the holder of the lease.
-        Submitting = "submitting",
-        /// The gateway waits for the payer (3-D Secure).
-        RequiresAction = "requires_action",
-        /// Reserved at the payer's bank, not yet collected.
-        Authorized = "authorized",
-        /// Sent; what became of it is not known and being found out.
-        Unknown = "unknown",
-        /// Not found out within the time given: a person has to look.
-        Manual = "manual",
-        /// Collected.
-        Captured = "captured",
-        /// Definitely not collected.
-        Declined = "declined",
-        /// Given up before anything was collected.
-        Voided = "voided",
-    }
-}
-
-words! {
     /// Where a review stands.
     ReviewState {
         /// Waits for a decision.
@@ -73,6 +50,10 @@ words! {
         Accepted = "accepted",
         /// The order ended.
         Refused = "refused",
+        /// The order was cancelled by its caller before anybody decided.
+        Withdrawn = "withdrawn",
+        /// Nobody decided in time.
+        Expired = "expired",
     }
 }
 
@@ -115,6 +96,8 @@ pub struct FiatIn {
     pub created_at: UnixSeconds,
     /// When it last changed.
     pub updated_at: UnixSeconds,
+    /// When it ends by itself unless a person or the payer acts; only while it waits for one of them.
+    pub expires_at: Option<UnixSeconds>,
     /// Its charge, when monitoring or a reviewer let it through.
     pub charge: Option<ChargeView>,
 }
@@ -132,19 +115,6 @@ pub struct Origin {
     pub ip_country: Option<String>,
     /// Keyed hash of the device data.
     pub device_hash: Option<String>,
-}
-
-/// What is told of a charge.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ChargeView {
-    /// `chg_…`, the gateway's idempotency key.
-    pub charge_id: String,
-    /// Where it stands.
-    pub state: ChargeState,
-    /// The gateway's reason of a decline.
-    pub decline_code: Option<String>,
-    /// How final the decline is for the instrument.
-    pub decline_category: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -177,6 +147,14 @@ struct ChargeBody<'a> {
     decline_category: Option<&'a str>,
 }
 
+/// What the payer has to do next.
+#[derive(Serialize)]
+struct NextAction<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    redirect_url: &'a str,
+}
+
 #[derive(Serialize)]
 struct Body<'a> {
     id: &'a str,
@@ -189,6 +167,10 @@ struct Body<'a> {
     payment_method: MethodBody<'a>,
     decision: &'static str,
     stages: [Stage<'a>; 4],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_action: Option<NextAction<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<i64>,
     charge: Option<ChargeBody<'a>>,
     version: i64,
     created_at: i64,
@@ -236,6 +218,8 @@ impl FiatIn {
             },
             decision: self.decision.as_str(),
             stages: self.stages(),
+            next_action: self.next_action(),
+            expires_at: self.expires_at.map(|at| at.0),
             charge: self.charge.as_ref().map(|charge| ChargeBody {
                 id: &charge.charge_id,
                 state: charge.state.as_str(),
@@ -246,6 +230,13 @@ impl FiatIn {
             created_at: self.created_at.0,
             updated_at: self.updated_at.0,
         }
+    }
+
+    /// Where the payer has to go, while the order waits for that.
+    fn next_action(&self) -> Option<NextAction<'_>> {
+        let url = self.charge.as_ref().and_then(|charge| charge.action_url.as_deref());
+        url.filter(|_| self.state == FiatInState::RequiresAction)
+            .map(|redirect_url| NextAction { kind: "redirect", redirect_url })
     }
 
     fn stages(&self) -> [Stage<'_>; 4] {
@@ -299,6 +290,7 @@ mod tests {
             version: 1,
             created_at: UnixSeconds(5),
             updated_at: UnixSeconds(6),
+            expires_at: None,
             charge: None,
         }
     }
@@ -317,6 +309,18 @@ mod tests {
         assert_eq!(body["stages"][2]["status"], "failed");
         assert!(body["stages"][1].get("failure_reason").is_none());
         assert_eq!(body["stages"][3]["status"], "not_started");
+    }
+
+    #[test]
+    fn only_an_order_that_waits_for_the_payer_says_where_to_go() {
+        for state in FiatInState::ALL {
+            let mut order = order(*state, None);
+            let mut charge = ChargeView::new("chg_1", ChargeState::RequiresAction);
+            charge.action_url = Some("https://bank.example/prove".to_owned());
+            order.charge = Some(charge);
+            let body = order.value().unwrap();
+            assert_eq!(body.get("next_action").is_some(), *state == FiatInState::RequiresAction, "{state}");
+        }
     }
 
     #[test]

@@ -13,7 +13,8 @@
 //! | [`route`] | which kind of entity may pay which |
 //! | [`ledger`] | accounts, postings and holds, decided in memory |
 //! | [`transfer`] | transfers |
-//! | [`fiat_in`] | fiat-in orders, their charges and reviews |
+//! | [`fiat_in`] | fiat-in orders and their reviews |
+//! | [`charge`] | the collection of an order's money at the gateway |
 //! | [`charge_event`] | what a gateway tells of a charge by itself |
 //! | [`evidence`] | what a person writes down when settling something by hand |
 //! | [`card`] | card numbers in memory, and what stays of them |
@@ -22,6 +23,7 @@
 
 pub mod caller;
 pub mod card;
+pub mod charge;
 pub mod charge_event;
 pub mod cursor;
 pub mod customer;

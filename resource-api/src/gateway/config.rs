@@ -25,6 +25,16 @@ pub struct GatewayConfig {
     /// one repeats.
     #[serde(default = "look_again_after_s_default")]
     pub look_again_after_s: Vec<i64>,
+    /// How long after a charge was sent the gateway's reads may lag behind its writes, seconds. Before that, not
+    /// finding a charge says nothing and it is not sent again.
+    #[serde(default = "consistency_window_s_default")]
+    pub consistency_window_s: i64,
+    /// How long a payer may take to prove to the bank who they are (3-D Secure), seconds; then the order expires.
+    #[serde(default = "action_ttl_s_default")]
+    pub action_ttl_s: i64,
+    /// How often the gateway is asked meanwhile, seconds.
+    #[serde(default = "look_for_payer_every_s_default")]
+    pub look_for_payer_every_s: i64,
     /// Age at which an unknown charge is left to a person, seconds. The gateway's keys must live longer.
     #[serde(default = "give_up_after_s_default")]
     pub give_up_after_s: i64,
@@ -41,6 +51,18 @@ fn look_again_after_s_default() -> Vec<i64> {
     vec![5, 30, 120, 600, 3_600]
 }
 
+fn consistency_window_s_default() -> i64 {
+    5
+}
+
+fn action_ttl_s_default() -> i64 {
+    900
+}
+
+fn look_for_payer_every_s_default() -> i64 {
+    15
+}
+
 fn give_up_after_s_default() -> i64 {
     86_400
 }
@@ -54,6 +76,9 @@ impl GatewayConfig {
             api_key: None,
             deadline_ms: deadline_ms_default(),
             look_again_after_s: look_again_after_s_default(),
+            consistency_window_s: consistency_window_s_default(),
+            action_ttl_s: action_ttl_s_default(),
+            look_for_payer_every_s: look_for_payer_every_s_default(),
             give_up_after_s: give_up_after_s_default(),
             events: GatewayEventsConfig::default(),
         }
@@ -70,6 +95,15 @@ impl GatewayConfig {
         }
         if self.look_again_after_s.is_empty() || self.look_again_after_s.iter().any(|wait_s| *wait_s < 1) {
             found.push("gateway.look_again_after_s: at least one wait, none below a second".to_owned());
+        }
+        if !(0..=86_400).contains(&self.consistency_window_s) {
+            found.push("gateway.consistency_window_s: 0 to 86400".to_owned());
+        }
+        if !(60..=86_400).contains(&self.action_ttl_s) {
+            found.push("gateway.action_ttl_s: 60 to 86400".to_owned());
+        }
+        if !(1..=3_600).contains(&self.look_for_payer_every_s) {
+            found.push("gateway.look_for_payer_every_s: 1 to 3600".to_owned());
         }
         if self.give_up_after_s < 60 {
             found.push("gateway.give_up_after_s: at least 60".to_owned());
@@ -90,6 +124,9 @@ mod tests {
         config.deadline_ms = 30_000;
         config.look_again_after_s.clear();
         config.give_up_after_s = 0;
-        assert_eq!(config.problems().len(), 3);
+        config.consistency_window_s = -1;
+        config.action_ttl_s = 0;
+        config.look_for_payer_every_s = 0;
+        assert_eq!(config.problems().len(), 6);
     }
 }

@@ -13,7 +13,7 @@ use secrecy::SecretString;
 use serde::Deserialize;
 
 use super::DeclineCategory;
-use super::http::definite_decline;
+use super::judge::definite_decline;
 use crate::domain::charge_event::Told;
 
 /// Longest id, reference or type that is kept, bytes.
@@ -170,7 +170,10 @@ fn said(body: EventBody) -> Option<Said> {
         && data.currency.len() == 3
         && data.currency.bytes().all(|byte| byte.is_ascii_uppercase());
     let told: Told = data.status.parse().ok().filter(|_| fits)?;
-    let decline = data.decline_code.as_deref().and_then(definite_decline);
+    let decline = data.decline_code.and_then(|code| {
+        let category = definite_decline(&code)?;
+        Some((code, category))
+    });
     // A decline that is not known to be definite is nothing definite.
     let told = if told == Told::Declined && decline.is_none() { Told::Pending } else { told };
     Some(Said {
@@ -179,7 +182,7 @@ fn said(body: EventBody) -> Option<Said> {
         merchant,
         money: Money { amount: data.amount, currency: data.currency },
         told,
-        decline: decline.filter(|_| told == Told::Declined).map(|(code, kind)| (code.to_owned(), kind)),
+        decline: decline.filter(|_| told == Told::Declined),
     })
 }
 

@@ -2,11 +2,13 @@
 //!
 //! An answer is *definite* only when it is documented, readable and about this very charge; every other
 //! one is [`Answer::Unknown`], and the recovery worker finds out. The charge id is the gateway's
-//! idempotency key, so sending it again never charges twice.
+//! idempotency key, so sending it again never charges twice; the calls that capture or void it have keys
+//! derived from it. Each adapter lists its own definite declines.
 
 mod config;
 mod event;
 mod http;
+mod judge;
 
 use futures_util::future::BoxFuture;
 use keys::token::Money;
@@ -16,6 +18,7 @@ pub use event::{Arrived, GatewayEvent, GatewayEventsConfig, NotGenuine, Said};
 pub use http::HttpGateway;
 
 use crate::domain::card::{Card, Instrument};
+use crate::domain::charge::ChargeState;
 
 /// One charge, as it is sent. Sent again it is the same in every member.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,6 +58,18 @@ pub enum Answer {
         /// The gateway's own id of the charge.
         provider_ref: String,
     },
+    /// The money is reserved at the payer's bank; it is collected once we capture it.
+    Authorized {
+        /// The gateway's own id of the charge.
+        provider_ref: String,
+    },
+    /// The gateway waits until the payer has proved to the bank who they are (3-D Secure).
+    ActionRequired {
+        /// The gateway's own id of the charge.
+        provider_ref: String,
+        /// Where the payer does that.
+        redirect_url: String,
+    },
     /// Definitely not collected, and this charge never will be.
     Declined {
         /// The gateway's code, one of the adapter's list of definite declines.
@@ -64,8 +79,52 @@ pub enum Answer {
         /// The gateway's own id of the charge.
         provider_ref: Option<String>,
     },
-    /// Anything else. The text is for the log and holds no data of the answer.
+    /// Given up before anything was collected, and never will be.
+    Voided {
+        /// The gateway's own id of the charge.
+        provider_ref: Option<String>,
+    },
+    /// Anything else. The text is public and holds no data of the answer.
     Unknown(&'static str),
+}
+
+impl Answer {
+    /// The state that a charge gets by this answer; `None` when nothing definite was said.
+    pub fn leads_to(&self) -> Option<ChargeState> {
+        match self {
+            Self::Captured { .. } => Some(ChargeState::Captured),
+            Self::Authorized { .. } => Some(ChargeState::Authorized),
+            Self::ActionRequired { .. } => Some(ChargeState::RequiresAction),
+            Self::Declined { .. } => Some(ChargeState::Declined),
+            Self::Voided { .. } => Some(ChargeState::Voided),
+            Self::Unknown(_) => None,
+        }
+    }
+
+    /// One word for it: a state of a charge.
+    pub fn word(&self) -> &'static str {
+        self.leads_to().unwrap_or(ChargeState::Unknown).as_str()
+    }
+
+    /// The public reason of a decline or of not knowing.
+    pub fn reason(&self) -> Option<&str> {
+        match self {
+            Self::Declined { code, .. } => Some(code),
+            Self::Unknown(reason) => Some(reason),
+            _ => None,
+        }
+    }
+
+    /// The gateway's own id of the charge, where it said one.
+    pub fn provider_ref(&self) -> Option<&str> {
+        match self {
+            Self::Captured { provider_ref }
+            | Self::Authorized { provider_ref }
+            | Self::ActionRequired { provider_ref, .. } => Some(provider_ref),
+            Self::Declined { provider_ref, .. } | Self::Voided { provider_ref } => provider_ref.as_deref(),
+            Self::Unknown(_) => None,
+        }
+    }
 }
 
 /// What a probe by our own reference found.
@@ -98,6 +157,12 @@ pub trait PaymentGateway: Send + Sync {
 
     /// Sends a charge, the first time or again.
     fn charge<'a>(&'a self, ask: &'a ChargeAsk) -> BoxFuture<'a, Answer>;
+
+    /// Collects what was authorized, the first time or again.
+    fn capture<'a>(&'a self, ask: &'a ChargeAsk) -> BoxFuture<'a, Answer>;
+
+    /// Gives a charge up that is not collected yet, the first time or again.
+    fn void<'a>(&'a self, ask: &'a ChargeAsk) -> BoxFuture<'a, Answer>;
 
     /// Looks for a charge by our own id. The money is given to be compared.
     fn find<'a>(&'a self, ask: &'a ChargeAsk) -> BoxFuture<'a, Found>;

@@ -13,8 +13,8 @@ use utoipa_axum::routes;
 
 use crate::app::App;
 use crate::auth::{Attempt, reply};
+use crate::domain::charge::ChargeState;
 use crate::domain::cursor;
-use crate::domain::fiat_in::ChargeState;
 use crate::domain::refusal::Refusal;
 use crate::operations::charges::{self, Resolve, Settled};
 use crate::store::charge_views::list_charges;

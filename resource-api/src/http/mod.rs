@@ -6,6 +6,7 @@ mod charges;
 mod customers;
 mod entities;
 mod events;
+mod fiat_in_cancel;
 mod fiat_ins;
 mod gateway_events;
 mod page;
@@ -56,6 +57,7 @@ fn documented() -> OpenApiRouter<App> {
         .merge(transfers::routes())
         .merge(crate::dialects::pti::routes())
         .merge(fiat_ins::routes())
+        .merge(fiat_in_cancel::routes())
         .merge(gateway_events::routes())
         .merge(charges::routes())
         .merge(reviews::routes())

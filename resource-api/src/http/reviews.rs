@@ -62,7 +62,9 @@ async fn list(
     let state: Option<ReviewState> = query
         .state
         .map(|text| {
-            text.parse().map_err(|_| Refusal::bad_request("invalid_state", "open, accepted or refused"))
+            text.parse().map_err(|_| {
+                Refusal::bad_request("invalid_state", "open, accepted, refused, withdrawn or expired")
+            })
         })
         .transpose()?;
     let filter = state.map_or("", ReviewState::as_str);
@@ -122,7 +124,7 @@ pub(crate) struct DecisionBody {
         (status = 200, description = "Decided; the order goes on, unless the rules refuse it now."),
         (status = 403, description = "`four_eyes_required`"),
         (status = 404, description = "No such review."),
-        (status = 409, description = "`review_closed`"),
+        (status = 409, description = "`review_closed`, `review_expired`"),
         (status = 422, description = "`reason_required`"),
     ),
     extensions(

@@ -23,6 +23,8 @@ pub struct MonitoringConfig {
     /// Minor units of a currency that count as 100 EUR (10,000 minor units) in the limits. Used for
     /// limits only, nothing is converted by it; an order in a currency without a rate goes to review.
     pub per_100_eur: BTreeMap<String, i64>,
+    /// How long an order may wait for a reviewer, seconds; then it expires.
+    pub review_ttl_s: i64,
 }
 
 impl Default for MonitoringConfig {
@@ -45,6 +47,7 @@ impl Default for MonitoringConfig {
             sum_30d_max: [15_000, 150_000, 1_500_000, 20_000_000],
             blocked_countries: ["KP", "IR", "MM"].map(str::to_owned).to_vec(),
             per_100_eur: rates.into_iter().map(|(code, units)| (code.to_owned(), units)).collect(),
+            review_ttl_s: 3 * 86_400,
         }
     }
 }
@@ -78,6 +81,9 @@ impl MonitoringConfig {
         if self.per_100_eur.values().any(|units| *units < 1) {
             found.push("monitoring.per_100_eur: rates are at least 1".to_owned());
         }
+        if !(60..=30 * 86_400).contains(&self.review_ttl_s) {
+            found.push("monitoring.review_ttl_s: 60 to 2592000 (30 days)".to_owned());
+        }
         found
     }
 
@@ -105,9 +111,10 @@ mod tests {
             orders_1h_max: 0,
             blocked_countries: vec!["Iran".to_owned()],
             per_100_eur: [("EUR".to_owned(), 0)].into(),
+            review_ttl_s: 0,
             ..MonitoringConfig::default()
         };
-        assert_eq!(config.problems().len(), 4);
+        assert_eq!(config.problems().len(), 5);
     }
 
     #[test]

@@ -10,22 +10,25 @@ use chassis::{Fault, Outcome as Ending, Tx};
 use serde_json::{Value, json};
 
 use super::Failure;
-use super::fiat_ins::Outside;
-use super::gateway_events::{UNSTATED, has_ended};
+use super::fiat_ins::{Effect, Verdict, settle_in};
+use super::gateway_events::UNSTATED;
 use crate::app::App;
 use crate::auth::{Attempt, Begun, Bound, begin, finish, still_running};
+use crate::domain::charge::Channel;
 use crate::domain::evidence::checked_evidence;
 use crate::domain::refusal::Refusal;
 use crate::domain::transfer::is_reference;
 use crate::gateway::{Answer, DeclineCategory};
+use crate::store::charge_attempts::list_attempts;
 use crate::store::charge_views::{
     ChargeRow, ManualTake, NewResolution, find_charge, insert_resolution, look_now, take_manual_charge,
 };
+use crate::store::charges;
 use crate::store::fiat_ins::find_any_fiat_in;
 use crate::store::gateway_events::{StoredGatewayEvent, list_gateway_events_of_charge};
 
-/// Events shown with a charge.
-const EVENTS_SHOWN: i64 = 50;
+/// Events, and things heard, shown with a charge.
+const SHOWN: i64 = 100;
 
 /// The code of a charge that was declined by hand without another.
 const DECLINED: &str = "declined";
@@ -47,14 +50,8 @@ pub(crate) enum Settled {
 
 #[derive(Debug, Clone)]
 enum ByHand {
-    /// With the gateway's own id of the charge; empty when it was not stated.
-    Captured {
-        provider_ref: String,
-    },
-    Declined {
-        code: String,
-        provider_ref: Option<String>,
-    },
+    Captured { provider_ref: Option<String> },
+    Declined { code: String, provider_ref: Option<String> },
 }
 
 impl ByHand {
@@ -65,9 +62,13 @@ impl ByHand {
         }
     }
 
-    fn answer(&self) -> Answer {
+    /// As the answer of the gateway that it stands for. `known`: the gateway's own id as it was heard before.
+    fn answer(&self, known: Option<&str>) -> Answer {
         match self.clone() {
-            Self::Captured { provider_ref } => Answer::Captured { provider_ref },
+            Self::Captured { provider_ref } => {
+                let stated = provider_ref.or_else(|| known.map(str::to_owned));
+                Answer::Captured { provider_ref: stated.unwrap_or_else(|| UNSTATED.to_owned()) }
+            }
             Self::Declined { code, provider_ref } => {
                 Answer::Declined { code, category: DeclineCategory::Soft, provider_ref }
             }
@@ -97,7 +98,7 @@ impl Resolve {
         let plain = |byte: u8| byte.is_ascii_lowercase() || byte == b'_';
         let fits = |code: &str| (1..=64).contains(&code.len()) && code.bytes().all(plain);
         let outcome = match (settled, decline_code) {
-            (Settled::Captured, None) => ByHand::Captured { provider_ref: provider_ref.unwrap_or_default() },
+            (Settled::Captured, None) => ByHand::Captured { provider_ref },
             (Settled::Declined, code) if code.as_deref().is_none_or(fits) => {
                 ByHand::Declined { code: code.unwrap_or_else(|| DECLINED.to_owned()), provider_ref }
             }
@@ -115,7 +116,11 @@ impl Resolve {
 struct Drawn {
     attempt: Attempt,
     ask: Resolve,
-    outside: Outside,
+    /// `None`: there is no such charge.
+    verdict: Option<Verdict>,
+    /// Name under which the charge is taken.
+    holder: String,
+    now_ms: i64,
     audit: NewAudit,
 }
 
@@ -133,8 +138,9 @@ pub(crate) async fn resolve(app: &App, attempt: Attempt, ask: Resolve) -> Result
         ask.charge_id.as_str(),
     );
     let audit = audit.with(json!({ "outcome": ask.outcome.as_str(), "evidence": ask.evidence }));
-    let outside = Outside::now(&app.platform, ask.outcome.answer());
-    let drawn = Drawn { attempt, ask, outside, audit };
+    let verdict = verdict(app, caller.partner_id.clone(), &ask).await?;
+    let (holder, now_ms) = (app.platform.new_id("lse"), app.platform.clock.now_ms());
+    let drawn = Drawn { attempt, ask, verdict, holder, now_ms, audit };
     let answer = app
         .db
         .write_or_undo(move |tx| {
@@ -146,10 +152,30 @@ pub(crate) async fn resolve(app: &App, attempt: Attempt, ask: Resolve) -> Result
     Ok(answer)
 }
 
+/// What is to be written down, if the partner has the charge. What is read here of order and charge never changes.
+async fn verdict(app: &App, partner_id: String, ask: &Resolve) -> Result<Option<Verdict>, Fault> {
+    let charge_id = ask.charge_id.clone();
+    let found = app
+        .db
+        .read(move |tx| {
+            Box::pin(async move {
+                let Some(charge) = charges::find_charge(tx, &charge_id).await? else { return Ok(None) };
+                let view = find_charge(tx, &partner_id, &charge_id).await?;
+                let order = find_any_fiat_in(tx, &charge.fiat_in_id).await?;
+                Ok(view.zip(order).map(|(view, order)| (view.provider_ref, order, charge)))
+            })
+        })
+        .await?;
+    Ok(found.map(|(known, order, charge)| {
+        let answer = ask.outcome.answer(known.as_deref());
+        Verdict::heard(app, (order, &charge), answer, Channel::Person, None)
+    }))
+}
+
 type Ruled = Result<Ending<Result<StoredAnswer, Refusal>>, Fault>;
 
 async fn resolve_in(tx: &mut Tx, drawn: Drawn) -> Ruled {
-    let Drawn { attempt, ask, outside, audit } = drawn;
+    let Drawn { attempt, ask, verdict, holder, now_ms, audit } = drawn;
     match begin(tx, &attempt, &ask.charge_id, &Bound::default()).await? {
         Begun::Fresh => {}
         Begun::Answered(answer) => return Ok(Ending::Commit(Ok(answer))),
@@ -158,24 +184,17 @@ async fn resolve_in(tx: &mut Tx, drawn: Drawn) -> Ruled {
     }
     let caller = attempt.caller();
     let (partner_id, charge_id) = (caller.partner_id.as_str(), ask.charge_id.as_str());
-    let take = ManualTake {
-        partner_id,
-        charge_id,
-        client_id: &caller.client_id,
-        holder: outside.holder(),
-        now_ms: outside.now_ms(),
-    };
+    let take = ManualTake { partner_id, charge_id, client_id: &caller.client_id, holder: &holder, now_ms };
     let taken = take_manual_charge(tx, &take).await?;
-    let Some(charge) = find_charge(tx, partner_id, charge_id).await? else {
+    let (Some(charge), Some(verdict)) = (find_charge(tx, partner_id, charge_id).await?, verdict) else {
         return Ok(Ending::Undo(Err(Refusal::not_found("charge"))));
     };
     if !taken {
         return Ok(Ending::Undo(Err(not_to_resolve(&charge, &caller.client_id)?)));
     }
-    let order = find_any_fiat_in(tx, &charge.fiat_in_id).await?;
-    let order = order.ok_or_else(|| Fault::new("resolve a charge: its order is gone"))?;
-    let known = charge.provider_ref.clone().unwrap_or_else(|| UNSTATED.to_owned());
-    outside.known_as(&known).settle_in(tx, order, &charge).await?;
+    if !matches!(settle_in(tx, verdict).await?.effect, Effect::Moved(_) | Effect::Late(_)) {
+        return Err(Fault::new("resolve a charge: it was taken and yet not settled"));
+    }
     let resolution = NewResolution {
         charge_id,
         partner_id,
@@ -207,7 +226,7 @@ fn not_to_resolve(charge: &ChargeRow, client_id: &str) -> Result<Refusal, Fault>
 
 fn terminal(charge: &ChargeRow) -> Result<Option<Refusal>, Fault> {
     let detail = "The charge has its end, which nothing changes.";
-    Ok(has_ended(charge.state()?).then(|| Refusal::conflict("terminal", detail)))
+    Ok(charge.state()?.is_final().then(|| Refusal::conflict("terminal", detail)))
 }
 
 /// Has the gateway asked now instead of at the next look.
@@ -264,8 +283,17 @@ async fn detail(tx: &mut Tx, partner_id: &str, charge_id: &str) -> Result<String
 /// The store's fault.
 pub(crate) async fn read(tx: &mut Tx, partner_id: &str, charge_id: &str) -> Result<Option<Value>, Fault> {
     let Some(charge) = find_charge(tx, partner_id, charge_id).await? else { return Ok(None) };
-    let events = list_gateway_events_of_charge(tx, &charge.provider, charge_id, EVENTS_SHOWN).await?;
+    let events = list_gateway_events_of_charge(tx, &charge.provider, charge_id, SHOWN).await?;
     let mut view = summary(&charge);
+    view["attempts"] = list_attempts(tx, charge_id, SHOWN)
+        .await?
+        .iter()
+        .map(|heard| {
+            json!({
+                "channel": heard.channel, "heard": heard.heard, "reason": heard.reason, "at": heard.heard_at_s,
+            })
+        })
+        .collect();
     view["events"] = events.iter().map(event_view).collect();
     Ok(Some(view))
 }
@@ -334,7 +362,8 @@ mod tests {
 
     #[test]
     fn a_decline_without_a_code_gets_a_plain_one() {
-        let Answer::Declined { code, .. } = checked(Settled::Declined, None, None).unwrap().outcome.answer()
+        let Answer::Declined { code, .. } =
+            checked(Settled::Declined, None, None).unwrap().outcome.answer(None)
         else {
             panic!("not a decline")
         };

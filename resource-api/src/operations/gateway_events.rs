@@ -13,13 +13,15 @@ use chassis::shutdown::Shutdown;
 use futures_util::{StreamExt as _, stream};
 
 use super::Failure;
-use super::fiat_ins::Outside;
+use super::fiat_ins::{Effect, Verdict};
 use crate::app::App;
-use crate::domain::charge_event::{Effect, EventState, KNOWN, Told, effect};
-use crate::domain::fiat_in::{ChargeState, FiatIn};
+use crate::domain::charge::Channel;
+use crate::domain::charge_event::{EventState, KNOWN, Meaning, Told, meaning};
+use crate::domain::fiat_in::FiatIn;
 use crate::domain::refusal::Refusal;
 use crate::gateway::{Answer, Arrived, DeclineCategory};
 use crate::store::charge_views::{ChargeRow, find_charge_at, look_now};
+use crate::store::charges::{Charge, find_charge};
 use crate::store::fiat_ins::find_any_fiat_in;
 use crate::store::gateway_events::{
     EventDecision, Kept, StoredGatewayEvent, count_parked_gateway_events, decide_gateway_event,
@@ -137,46 +139,52 @@ async fn run_once(app: &App) -> Result<usize, Fault> {
     Ok(decided.into_iter().sum())
 }
 
-/// What is to be done about an event, seen beside the charge it names.
+/// What an event means, seen beside the charge it names.
 struct Judged {
-    effect: Effect,
-    at: Option<(ChargeRow, FiatIn)>,
+    meaning: Meaning,
+    at: Option<(Charge, FiatIn)>,
 }
 
 async fn apply(app: &App, event: &StoredGatewayEvent) -> Result<(), Fault> {
-    let Judged { effect, at } = judge(app, event).await?;
-    match (effect, at) {
-        (Effect::Settle, Some((charge, order))) => {
-            let answer = answer(event)?;
-            Outside::now(&app.platform, answer).settle(app, order, &charge).await?;
-            // Our own answer, a person or another event may have been faster: what stands decides.
-            match judge(app, event).await?.effect {
-                Effect::Ignore(KNOWN) => decide(app, event, EventState::Applied, None).await,
-                Effect::Settle | Effect::Look => {
-                    Err(Fault::new("apply a gateway event: its charge stayed open"))
-                }
-                Effect::Ignore(reason) => decide(app, event, EventState::Ignored, Some(reason)).await,
-                Effect::Park(reason) => decide(app, event, EventState::Parked, Some(reason)).await,
-            }
-        }
-        (Effect::Look, Some((charge, _))) => {
-            let (charge_id, now_ms) = (charge.charge_id, app.platform.clock.now_ms());
+    let Judged { meaning, at } = judge(app, event).await?;
+    match (meaning, at) {
+        (Meaning::Settle, Some((charge, order))) => settle(app, event, (order, &charge)).await,
+        (Meaning::Look, Some((charge, _))) => {
+            let now_ms = app.platform.clock.now_ms();
             app.db
                 .write(move |tx| {
-                    let charge_id = charge_id.clone();
+                    let charge_id = charge.charge_id.clone();
                     Box::pin(async move { look_now(tx, &charge_id, now_ms).await })
                 })
                 .await?;
             decide(app, event, EventState::Applied, None).await
         }
-        (Effect::Ignore(reason), _) => decide(app, event, EventState::Ignored, Some(reason)).await,
-        (Effect::Park(reason), _) => decide(app, event, EventState::Parked, Some(reason)).await,
-        (Effect::Settle | Effect::Look, None) => Err(Fault::new("apply a gateway event: it has no charge")),
+        (Meaning::Ignore(reason), _) => decide(app, event, EventState::Ignored, Some(reason)).await,
+        (Meaning::Park(reason), _) => decide(app, event, EventState::Parked, Some(reason)).await,
+        (Meaning::Settle | Meaning::Look, None) => Err(Fault::new("apply a gateway event: it has no charge")),
+    }
+}
+
+/// Writes a definite event down. Our own answer, a person or another event may be faster: then it told nothing new.
+async fn settle(app: &App, event: &StoredGatewayEvent, at: (FiatIn, &Charge)) -> Result<(), Fault> {
+    let verdict = Verdict::heard(app, at, answer(event)?, Channel::Event, None);
+    let effect = app.settlements.submit(verdict).await?.effect;
+    app.outbox.wake();
+    match effect {
+        Effect::Moved(_) => decide(app, event, EventState::Applied, None).await,
+        Effect::Late(_) => decide(app, event, EventState::Applied, Some("late_success")).await,
+        Effect::Ignored => match judge(app, event).await?.meaning {
+            Meaning::Ignore(reason) => decide(app, event, EventState::Ignored, Some(reason)).await,
+            Meaning::Park(reason) => decide(app, event, EventState::Parked, Some(reason)).await,
+            // Collected after the charge's end, and booked for that before.
+            Meaning::Settle | Meaning::Look => decide(app, event, EventState::Ignored, Some(KNOWN)).await,
+        },
+        Effect::Waits => Err(Fault::new("apply a gateway event: it was not definite")),
     }
 }
 
 async fn judge(app: &App, event: &StoredGatewayEvent) -> Result<Judged, Fault> {
-    let park = |reason| Judged { effect: Effect::Park(reason), at: None };
+    let park = |reason| Judged { meaning: Meaning::Park(reason), at: None };
     let (Some(reference), Some(told)) = (event.reference.clone(), event.told()?) else {
         return Ok(park("not_understood"));
     };
@@ -185,17 +193,18 @@ async fn judge(app: &App, event: &StoredGatewayEvent) -> Result<Judged, Fault> {
         .db
         .read(move |tx| {
             Box::pin(async move {
-                let Some(charge) = find_charge_at(tx, &provider, &reference).await? else { return Ok(None) };
-                let order = find_any_fiat_in(tx, &charge.fiat_in_id).await?;
-                Ok(order.map(|order| (charge, order)))
+                let Some(view) = find_charge_at(tx, &provider, &reference).await? else { return Ok(None) };
+                let charge = find_charge(tx, &view.charge_id).await?;
+                let order = find_any_fiat_in(tx, &view.fiat_in_id).await?;
+                Ok(charge.zip(order).map(|at| (view, at)))
             })
         })
         .await?;
-    let Some((charge, order)) = found else { return Ok(park("unknown_reference")) };
-    if let Some(reason) = mismatch(event, &charge, app.config.gateway.events.merchant.as_deref()) {
+    let Some((view, at)) = found else { return Ok(park("unknown_reference")) };
+    if let Some(reason) = mismatch(event, &view, app.config.gateway.events.merchant.as_deref()) {
         return Ok(park(reason));
     }
-    Ok(Judged { effect: effect(charge.state()?, told), at: Some((charge, order)) })
+    Ok(Judged { meaning: meaning(view.state()?, told), at: Some(at) })
 }
 
 /// In what an event differs from the charge it names.
@@ -221,6 +230,8 @@ fn answer(event: &StoredGatewayEvent) -> Result<Answer, Fault> {
     let provider_ref = event.provider_ref.clone();
     match (event.told()?, provider_ref, event.decline_code.clone()) {
         (Some(Told::Captured), Some(provider_ref), _) => Ok(Answer::Captured { provider_ref }),
+        (Some(Told::Authorized), Some(provider_ref), _) => Ok(Answer::Authorized { provider_ref }),
+        (Some(Told::Voided), provider_ref, _) => Ok(Answer::Voided { provider_ref }),
         (Some(Told::Declined), provider_ref, Some(code)) => {
             let hard = event.decline_category.as_deref() == Some(DeclineCategory::Hard.as_str());
             let category = if hard { DeclineCategory::Hard } else { DeclineCategory::Soft };
@@ -282,9 +293,4 @@ async fn put_off(app: &App, event: StoredGatewayEvent) {
     if let Err(fault) = put_off.await {
         tracing::warn!(%fault, "a gateway event could not be put off");
     }
-}
-
-/// Whether a charge's own state is one that no event may change any more.
-pub(crate) fn has_ended(state: ChargeState) -> bool {
-    matches!(state, ChargeState::Captured | ChargeState::Declined | ChargeState::Voided)
 }

@@ -67,7 +67,7 @@ type Decided = (StoredAnswer, Option<FiatIn>);
 /// Decides a review. An accepted order is charged before this returns, as far as the gateway answers.
 ///
 /// # Errors
-/// 404, 403 `four_eyes_required`, 409 `review_closed`; a fault is the store's.
+/// 404, 403 `four_eyes_required`, 409 `review_closed`, `review_expired`; a fault is the store's.
 pub(crate) async fn decide(app: &App, attempt: Attempt, ask: Decide) -> Result<StoredAnswer, Failure> {
     let drawn = Drawn {
         attempt,
@@ -117,12 +117,15 @@ async fn decide_in(tx: &mut Tx, app: &App, drawn: &Drawn) -> Result<Ending<Resul
     }
     let order = find_any_fiat_in(tx, &review.fiat_in_id).await?;
     let order = order.ok_or_else(|| Fault::new("decide a review: its order is gone"))?;
+    let in_time = order.expires_at.is_none_or(|until| drawn.attempt.now() < until);
+    if drawn.ask.verdict == ReviewState::Accepted && !in_time {
+        let detail = "the time for a decision is over: the order expires, place a new one";
+        return Ok(Ending::Undo(Err(Refusal::conflict("review_expired", detail))));
+    }
     let source = review.source_token.take().unwrap_or_default();
     let (order, accepted) = match drawn.ask.verdict {
         ReviewState::Accepted => accept(tx, app, drawn, (order, source)).await?,
-        ReviewState::Refused | ReviewState::Open => {
-            (refuse(tx, drawn, order, "review_refused").await?, false)
-        }
+        _ => (refuse(tx, drawn, order, "review_refused").await?, false),
     };
     drawn.ask.verdict.as_str().clone_into(&mut review.state);
     review.decided_by = Some(caller.client_id.clone());
@@ -139,7 +142,7 @@ fn not_yours(review: &Review, client_id: &str) -> Refusal {
         let detail = "the client that made an order does not decide its review";
         return Refusal::forbidden("four_eyes_required", detail);
     }
-    Refusal::conflict("review_closed", "the review was decided before")
+    Refusal::conflict("review_closed", "the review was decided before, or its order has ended")
 }
 
 /// Looks again, then lets the order go on; `false`: the rules refuse it now.
@@ -182,6 +185,7 @@ async fn step(
     order.state = to;
     order.state_reason = reason.map(str::to_owned);
     order.decision = decision;
+    order.expires_at = None;
     order.version += 1;
     order.updated_at = now;
     Ok(order)

@@ -12,7 +12,7 @@ pub(super) struct KnownCard {
     pub(super) country: &'static str,
 }
 
-const CARDS: [KnownCard; 5] = [
+const CARDS: [KnownCard; 6] = [
     KnownCard { number: "4242424242424242", token: "tok_card_visa", brand: "visa", country: "US" },
     KnownCard {
         number: "5555555555554444",
@@ -27,6 +27,7 @@ const CARDS: [KnownCard; 5] = [
         brand: "visa",
         country: "US",
     },
+    KnownCard { number: "4000000000003220", token: "tok_card_requires_action", brand: "visa", country: "US" },
     KnownCard { number: "4000003640000002", token: "tok_card_blocked_country", brand: "visa", country: "IR" },
 ];
 

@@ -233,6 +233,9 @@ impl Events {
 fn body(target: &EventTarget, charge: &Collected, step: &EventStep) -> Value {
     let (recorded, code) = match &charge.outcome {
         Outcome::Captured => ("captured", None),
+        Outcome::Authorized => ("authorized", None),
+        Outcome::RequiresAction { .. } => ("requires_action", None),
+        Outcome::Voided => ("voided", None),
         Outcome::Declined { decline_code } => ("declined", Some(decline_code.as_str())),
     };
     let status = step.status.as_deref().unwrap_or(recorded);

@@ -14,6 +14,15 @@ use serde::{Deserialize, Serialize};
 pub enum Outcome {
     /// Money was collected.
     Captured,
+    /// Money is reserved, to be captured.
+    Authorized,
+    /// The payer has to go to a page first.
+    RequiresAction {
+        /// That page.
+        redirect_url: String,
+    },
+    /// Given up; nothing was collected.
+    Voided,
     /// Nothing was collected and never will be.
     Declined {
         /// Why, as a machine code.
@@ -28,7 +37,7 @@ pub struct Collected {
     pub id: String,
     /// The caller's id: reference and idempotency key.
     pub reference: String,
-    /// Minor units collected, or asked for when declined.
+    /// Minor units collected, or asked for while nothing was.
     pub amount: i64,
     /// ISO 4217.
     pub currency: String,
@@ -37,7 +46,7 @@ pub struct Collected {
     pub outcome: Outcome,
 }
 
-/// The record: definite charges by reference, and arrivals of the others.
+/// The record: charges by reference, and how often each was sent.
 #[derive(Debug, Default)]
 pub(super) struct Record {
     charges: HashMap<String, Collected>,
@@ -76,11 +85,22 @@ impl Record {
         self.arrivals.get(reference).copied().unwrap_or_default()
     }
 
-    /// Records a definite outcome and returns what stands: of two racing arrivals the first one's.
+    /// Records a charge and returns what stands: of two racing arrivals the first one's.
     pub(super) fn insert(&mut self, charge: Collected) -> io::Result<Collected> {
         if let Some(first) = self.find(&charge.reference) {
             return Ok(first.clone());
         }
+        self.write(charge)
+    }
+
+    /// Changes what became of a recorded charge; `None`: there is no such charge.
+    pub(super) fn turn(&mut self, reference: &str, outcome: Outcome) -> io::Result<Option<Collected>> {
+        let Some(found) = self.find(reference) else { return Ok(None) };
+        let charge = Collected { outcome, ..found.clone() };
+        self.write(charge).map(Some)
+    }
+
+    fn write(&mut self, charge: Collected) -> io::Result<Collected> {
         if let Some(file) = &mut self.file {
             let mut line = serde_json::to_vec(&charge)?;
             line.push(b'\n');
@@ -91,16 +111,18 @@ impl Record {
     }
 
     fn keep(&mut self, charge: Collected) {
-        self.order.push(charge.reference.clone());
-        self.charges.insert(charge.reference.clone(), charge);
+        let reference = charge.reference.clone();
+        if self.charges.insert(reference.clone(), charge).is_none() {
+            self.order.push(reference);
+        }
     }
 
-    /// Finds a definite charge.
+    /// Finds a charge.
     pub(super) fn find(&self, reference: &str) -> Option<&Collected> {
         self.charges.get(reference)
     }
 
-    /// Every definite charge, oldest first.
+    /// Every charge, oldest first.
     pub(super) fn all(&self) -> Vec<Collected> {
         self.order.iter().filter_map(|reference| self.charges.get(reference)).cloned().collect()
     }
@@ -134,6 +156,19 @@ mod tests {
         record.insert(charge("c")).unwrap();
         drop(record);
         assert_eq!(Record::in_file(&path).unwrap().all().len(), 3);
+    }
+
+    #[test]
+    fn the_last_word_on_a_charge_counts_and_outlives_the_process() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("gateway.jsonl");
+        let mut record = Record::in_file(&path).unwrap();
+        record.insert(Collected { outcome: Outcome::Authorized, ..charge("a") }).unwrap();
+        assert!(record.turn("b", Outcome::Captured).unwrap().is_none());
+        record.turn("a", Outcome::Captured).unwrap();
+        drop(record);
+        let kept = Record::in_file(&path).unwrap().all();
+        assert_eq!(kept, [Collected { outcome: Outcome::Captured, ..charge("a") }]);
     }
 
     #[test]

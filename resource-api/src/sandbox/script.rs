@@ -1,11 +1,11 @@
-//! What the sandbox does when a charge arrives: a list of steps for each instrument token.
+//! What the sandbox does when a charge, its capture or its void arrives: a list of steps for each instrument token.
 
 use std::collections::HashMap;
 
 use serde::Deserialize;
 
-/// One reaction to one arrival of a charge. While nothing definite is recorded for a key, its n-th
-/// arrival takes the n-th step, and the last step stays.
+/// One reaction to one arrival. While nothing definite is recorded for a key, its n-th arrival takes the n-th step,
+/// and the last step stays.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Step {
@@ -21,12 +21,35 @@ pub enum Step {
     CaptureThenDrop,
     /// Collects, and stays silent until the caller gives up.
     CaptureThenHang,
+    /// Collects, and answers 500.
+    CaptureThenServerError,
+    /// Collects, and the answer is half a JSON text.
+    CaptureThenTruncate,
+    /// Collects; the answer breaks off, so many lookups do not find the charge, and until then it cannot be sent
+    /// again either.
+    CaptureHidden(u32),
+    /// Collects and says so after so many milliseconds.
+    CaptureAfter(u64),
     /// Records nothing and answers 500.
     ServerError,
     /// Records nothing and answers 200 with something that is no charge.
     Garbage,
     /// Collects one minor unit less than asked and says so.
     CaptureShort,
+    /// Collects the same number of another currency's units and says so.
+    CaptureOtherCurrency,
+    /// Reserves the money and says so; it is collected when it is captured.
+    Authorize,
+    /// Reserves the money, and the answer breaks off.
+    AuthorizeThenDrop,
+    /// Sends the payer to a page; confirmed there, the money is collected.
+    RequireAction,
+    /// Sends the payer to a page; confirmed there, the money is reserved.
+    RequireActionThenAuthorize,
+    /// Gives the charge up and says so.
+    Void,
+    /// Gives the charge up, and the answer breaks off.
+    VoidThenDrop,
 }
 
 /// The scripts by instrument token.
@@ -40,12 +63,24 @@ impl Default for Scripts {
             ("tok_success", vec![Step::Capture]),
             ("tok_decline", decline("card_declined")),
             ("tok_insufficient_funds", decline("insufficient_funds")),
+            ("tok_requires_action", vec![Step::RequireAction]),
+            ("tok_requires_action_then_authorized", vec![Step::RequireActionThenAuthorize]),
+            ("tok_authorized", vec![Step::Authorize]),
+            ("tok_capture_declined", vec![Step::Authorize]),
+            ("tok_capture_declined:capture", decline("authorization_expired")),
             ("tok_timeout_then_success", vec![Step::Hang, Step::Capture]),
             ("tok_success_then_lost_answer", vec![Step::CaptureThenDrop]),
+            ("tok_success_then_error", vec![Step::CaptureThenServerError]),
+            ("tok_hidden_then_success", vec![Step::CaptureHidden(2)]),
+            ("tok_wrong_amount", vec![Step::CaptureShort]),
+            ("tok_wrong_currency", vec![Step::CaptureOtherCurrency]),
+            ("tok_late_success", vec![Step::RequireAction]),
+            ("tok_late_success:void", vec![Step::CaptureThenDrop]),
             ("tok_card_visa", vec![Step::Capture]),
             ("tok_card_mastercard", vec![Step::Capture]),
             ("tok_card_decline", decline("card_declined")),
             ("tok_card_insufficient_funds", decline("insufficient_funds")),
+            ("tok_card_requires_action", vec![Step::RequireAction]),
             ("tok_card_blocked_country", vec![Step::Capture]),
         ];
         Self(scripts.into_iter().map(|(token, steps)| (token.to_owned(), steps)).collect())
@@ -64,11 +99,16 @@ impl Scripts {
 
     /// The step for the n-th arrival (from 0) of one charge. A token without a script is declined.
     pub(super) fn step(&self, token: &str, arrival: usize) -> Step {
-        self.0
-            .get(token)
-            .and_then(|steps| steps.get(arrival).or_else(|| steps.last()))
-            .cloned()
-            .unwrap_or_else(|| Step::Decline("invalid_instrument".to_owned()))
+        self.scripted(token, arrival).unwrap_or_else(|| Step::Decline("invalid_instrument".to_owned()))
+    }
+
+    /// The step for the n-th arrival (from 0) of a capture or void of a token's charge; `usual` without a script.
+    pub(super) fn later_step(&self, token: &str, what: &str, arrival: usize, usual: Step) -> Step {
+        self.scripted(&format!("{token}:{what}"), arrival).unwrap_or(usual)
+    }
+
+    fn scripted(&self, token: &str, arrival: usize) -> Option<Step> {
+        self.0.get(token).and_then(|steps| steps.get(arrival).or_else(|| steps.last())).cloned()
     }
 }
 
@@ -93,5 +133,12 @@ mod tests {
         let mut scripts = Scripts::default();
         scripts.set("tok_success".to_owned(), Vec::new());
         assert!(matches!(scripts.step("tok_success", 0), Step::Decline(_)));
+    }
+
+    #[test]
+    fn captures_and_voids_have_scripts_of_their_own() {
+        let scripts = Scripts::default();
+        assert_eq!(scripts.later_step("tok_success", "capture", 0, Step::Capture), Step::Capture);
+        assert_eq!(scripts.later_step("tok_late_success", "void", 3, Step::Void), Step::CaptureThenDrop);
     }
 }

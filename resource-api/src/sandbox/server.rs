@@ -1,25 +1,26 @@
-//! The sandbox's HTTP side.
+//! The sandbox itself: its memory, its routes, and what a test or a person may set.
 
-use std::convert::Infallible;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use axum::body::{Body, Bytes};
-use axum::extract::{Path, State};
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{Request, State};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::{Json, Router};
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 use serde::Deserialize;
-use serde_json::json;
 use tokio::net::TcpListener;
 
-use super::cards;
 use super::events::{EventStep, EventTarget, Events, standard};
+use super::faults::{broken_off, refused};
 use super::record::{Collected, Outcome, Record};
 use super::script::{Scripts, Step};
+use super::{challenge, charges, tokens};
 
 /// How the sandbox behaves.
 #[derive(Debug, Clone)]
@@ -36,17 +37,26 @@ impl Default for SandboxOptions {
     }
 }
 
-struct Memory {
-    record: Record,
-    scripts: Scripts,
+#[derive(Default)]
+pub(super) struct Memory {
+    pub(super) record: Record,
+    pub(super) scripts: Scripts,
+    /// Instrument token of each charge.
+    pub(super) sources: HashMap<String, String>,
+    /// Charges that are not found yet, and by how many more lookups.
+    pub(super) hidden: HashMap<String, u32>,
+    /// Charges that are only reserved when the payer confirms them.
+    pub(super) authorizes: HashSet<String>,
+    /// Nothing is answered.
+    gone: bool,
 }
 
 /// A handle on a running sandbox: its record and its scripts.
 #[derive(Clone)]
 pub struct Sandbox {
     memory: Arc<Mutex<Memory>>,
-    events: Events,
-    silence: Duration,
+    pub(super) events: Events,
+    pub(super) silence: Duration,
 }
 
 impl Sandbox {
@@ -56,11 +66,10 @@ impl Sandbox {
     /// The record file cannot be opened or read.
     pub fn new(options: &SandboxOptions) -> io::Result<Self> {
         let record = options.record_file.as_deref().map_or_else(|| Ok(Record::default()), Record::in_file)?;
-        let mut scripts = Scripts::default();
+        let mut memory = Memory { record, ..Memory::default() };
         for (token, step, _) in standard() {
-            scripts.set(token.to_owned(), vec![step]);
+            memory.scripts.set(token.to_owned(), vec![step]);
         }
-        let memory = Memory { record, scripts };
         Ok(Self {
             memory: Arc::new(Mutex::new(memory)),
             events: Events::default(),
@@ -83,12 +92,18 @@ impl Sandbox {
         self.events.release();
     }
 
-    /// Every charge that ended, oldest first.
+    /// Sends the events about a charge as it is recorded now; returns once those are taken that come before its answer.
+    pub(super) async fn tell(&self, charge: &Collected) {
+        let source = self.lock().sources.get(&charge.reference).cloned().unwrap_or_default();
+        self.events.tell(&source, charge).await;
+    }
+
+    /// Every charge that was recorded, as it is now, oldest first.
     pub fn charges(&self) -> Vec<Collected> {
         self.lock().record.all()
     }
 
-    /// How often a charge arrived over HTTP.
+    /// How often a charge arrived over HTTP; its captures and voids count under `…:capture` and `…:void`.
     pub fn arrivals(&self, reference: &str) -> usize {
         self.lock().record.arrivals(reference)
     }
@@ -98,17 +113,47 @@ impl Sandbox {
         self.lock().scripts.set(token.to_owned(), steps);
     }
 
+    /// Changes what became of a charge, as a gateway may do by itself. `false`: there is no such charge.
+    pub fn turn(&self, reference: &str, outcome: Outcome) -> bool {
+        self.lock().record.turn(reference, outcome).is_ok_and(|turned| turned.is_some())
+    }
+
+    /// Makes the whole gateway unreachable, or reachable again.
+    pub fn vanish(&self, gone: bool) {
+        self.lock().gone = gone;
+    }
+
     /// Its routes.
     pub fn router(&self) -> Router {
         Router::new()
-            .route("/v1/tokens", post(tokenise))
-            .route("/v1/charges", post(charge).get(list))
-            .route("/v1/charges/{reference}", get(find))
+            .route("/v1/tokens", post(tokens::tokenise))
+            .route("/v1/charges", post(charges::charge).get(charges::list))
+            .route("/v1/charges/{reference}", get(charges::find))
+            .route("/v1/charges/{reference}/capture", post(charges::capture))
+            .route("/v1/charges/{reference}/void", post(charges::void))
+            .route("/challenge/{reference}", get(challenge::page).post(challenge::decide))
             .route("/v1/scripts", post(script))
+            .layer(from_fn_with_state(self.clone(), reachable))
+            .route("/v1/outage", post(outage))
             .with_state(self.clone())
     }
 
-    fn lock(&self) -> MutexGuard<'_, Memory> {
+    /// Records a charge, and what its step says of its later life.
+    pub(super) fn insert(&self, charge: Collected, step: &Step) -> io::Result<Collected> {
+        let mut memory = self.lock();
+        match step {
+            Step::CaptureHidden(lookups) if *lookups > 0 => {
+                memory.hidden.insert(charge.reference.clone(), *lookups);
+            }
+            Step::RequireActionThenAuthorize => {
+                memory.authorizes.insert(charge.reference.clone());
+            }
+            _ => {}
+        }
+        memory.record.insert(charge)
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Memory> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -125,111 +170,10 @@ pub async fn serve(
     axum::serve(listener, sandbox.router()).with_graceful_shutdown(stop).await
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct CardBody {
-    number: String,
-    exp_month: u8,
-    exp_year: u16,
-    #[serde(default)]
-    cvc: Option<String>,
-}
-
-/// `POST /v1/tokens`: a card becomes a token; the number is compared with a table and forgotten.
-async fn tokenise(body: Bytes) -> Response {
-    let Ok(card) = serde_json::from_slice::<CardBody>(&body) else {
-        return refused(StatusCode::BAD_REQUEST, "malformed");
-    };
-    if !(1..=12).contains(&card.exp_month)
-        || card.exp_year < 2000
-        || card.cvc.is_some_and(|cvc| cvc.len() > 4)
-    {
-        return refused(StatusCode::UNPROCESSABLE_ENTITY, "invalid_card");
-    }
-    let Some(known) = cards::find(&card.number) else {
-        return refused(StatusCode::UNPROCESSABLE_ENTITY, "unknown_test_card");
-    };
-    let answer = json!({
-        "token": known.token, "brand": known.brand, "last4": known.last4(),
-        "fingerprint": format!("fp_{}", known.token), "country": known.country,
-    });
-    (StatusCode::CREATED, Json(answer)).into_response()
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ChargeBody {
-    amount: i64,
-    currency: String,
-    source: String,
-    reference: String,
-}
-
-/// `POST /v1/charges`: collects, declines or misbehaves, as the instrument's script says.
-async fn charge(State(sandbox): State<Sandbox>, headers: HeaderMap, body: Bytes) -> Response {
-    let Ok(ask) = serde_json::from_slice::<ChargeBody>(&body) else {
-        return refused(StatusCode::BAD_REQUEST, "malformed");
-    };
-    if headers.get("idempotency-key").is_none_or(|key| key.as_bytes() != ask.reference.as_bytes()) {
-        return refused(StatusCode::BAD_REQUEST, "idempotency_key_is_not_the_reference");
-    }
-    let step = {
-        let mut memory = sandbox.lock();
-        let arrival = memory.record.arrive(&ask.reference);
-        if let Some(found) = memory.record.find(&ask.reference) {
-            let same = found.currency == ask.currency && (found.amount - ask.amount).abs() <= 1;
-            return if same {
-                answer(found)
-            } else {
-                refused(StatusCode::CONFLICT, "idempotency_key_reused")
-            };
-        }
-        memory.scripts.step(&ask.source, arrival)
-    };
-    play(&sandbox, &step, ask).await
-}
-
-async fn play(sandbox: &Sandbox, step: &Step, ask: ChargeBody) -> Response {
-    let outcome = match step {
-        Step::Capture | Step::CaptureThenDrop | Step::CaptureThenHang | Step::CaptureShort => {
-            Outcome::Captured
-        }
-        Step::Decline(code) => Outcome::Declined { decline_code: code.clone() },
-        Step::Hang => return silence(sandbox).await,
-        Step::Drop => return broken_off(),
-        Step::ServerError => return refused(StatusCode::INTERNAL_SERVER_ERROR, "internal"),
-        Step::Garbage => return (StatusCode::OK, "<html>not a charge</html>").into_response(),
-    };
-    let source = ask.source;
-    let short = i64::from(*step == Step::CaptureShort);
-    let charge = Collected {
-        id: format!("gch_{}", ask.reference),
-        reference: ask.reference,
-        amount: ask.amount - short,
-        currency: ask.currency,
-        outcome,
-    };
-    let recorded = sandbox.lock().record.insert(charge);
-    if let Ok(charge) = &recorded {
-        sandbox.events.tell(&source, charge).await;
-    }
-    match (recorded, step) {
-        (Err(_), _) => refused(StatusCode::INTERNAL_SERVER_ERROR, "record_failed"),
-        (Ok(_), Step::CaptureThenDrop) => broken_off(),
-        (Ok(_), Step::CaptureThenHang) => silence(sandbox).await,
-        (Ok(charge), _) => answer(&charge),
-    }
-}
-
-/// `GET /v1/charges/{reference}`: by the caller's own id.
-async fn find(State(sandbox): State<Sandbox>, Path(reference): Path<String>) -> Response {
-    let memory = sandbox.lock();
-    memory.record.find(&reference).map_or_else(|| refused(StatusCode::NOT_FOUND, "not_found"), answer)
-}
-
-/// `GET /v1/charges`: the whole record.
-async fn list(State(sandbox): State<Sandbox>) -> Response {
-    Json(json!({ "data": sandbox.charges() })).into_response()
+/// While the gateway is gone, every answer breaks off and nothing is done.
+async fn reachable(State(sandbox): State<Sandbox>, request: Request, next: Next) -> Response {
+    let gone = sandbox.lock().gone;
+    if gone { broken_off() } else { next.run(request).await }
 }
 
 #[derive(Deserialize)]
@@ -253,26 +197,17 @@ async fn script(State(sandbox): State<Sandbox>, body: Bytes) -> Response {
     StatusCode::NO_CONTENT.into_response()
 }
 
-fn answer(charge: &Collected) -> Response {
-    let status = match charge.outcome {
-        Outcome::Captured => StatusCode::OK,
-        Outcome::Declined { .. } => StatusCode::PAYMENT_REQUIRED,
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OutageBody {
+    gone: bool,
+}
+
+/// `POST /v1/outage`: makes the gateway unreachable, or reachable again.
+async fn outage(State(sandbox): State<Sandbox>, body: Bytes) -> Response {
+    let Ok(ask) = serde_json::from_slice::<OutageBody>(&body) else {
+        return refused(StatusCode::BAD_REQUEST, "malformed");
     };
-    (status, Json(charge)).into_response()
-}
-
-fn refused(status: StatusCode, code: &str) -> Response {
-    (status, Json(json!({ "error": code }))).into_response()
-}
-
-async fn silence(sandbox: &Sandbox) -> Response {
-    tokio::time::sleep(sandbox.silence).await;
-    refused(StatusCode::GATEWAY_TIMEOUT, "timeout")
-}
-
-/// An answer whose body stops before its announced end: the caller reads a head and then a broken line.
-fn broken_off() -> Response {
-    let parts = futures_util::stream::iter([Ok::<_, Infallible>(Bytes::from_static(b"{\"id\":"))]);
-    let response = Response::builder().status(StatusCode::OK).header("content-length", "4096");
-    response.body(Body::from_stream(parts)).unwrap_or_else(|_| StatusCode::OK.into_response())
+    sandbox.vanish(ask.gone);
+    StatusCode::NO_CONTENT.into_response()
 }

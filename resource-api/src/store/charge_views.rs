@@ -6,7 +6,7 @@ use chassis::{Fault, Tx, on, row, while_doing};
 use keys::UnixSeconds;
 
 use super::rows::{Listing, word};
-use crate::domain::fiat_in::ChargeState;
+use crate::domain::charge::ChargeState;
 
 /// A charge with who ordered it and how a person settled it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use chassis::sqlx;
 use chassis::{Fault, Tx, on, row, while_doing};
 use keys::UnixSeconds;
 
-use super::rows::{Listing, many, placeholders};
+use super::rows::Listing;
 use crate::domain::fiat_in::{ChargeView, FiatIn, FiatInState, Origin};
 use crate::domain::money::Money;
 use crate::monitoring::Outcome;
@@ -33,10 +33,12 @@ struct Row {
     version: i64,
     created_at_s: i64,
     updated_at_s: i64,
+    expires_at_s: Option<i64>,
     charge_id: Option<String>,
     charge_state: Option<String>,
     decline_code: Option<String>,
     decline_category: Option<String>,
+    action_url: Option<String>,
 }
 
 row!(Row {
@@ -63,10 +65,12 @@ row!(Row {
     version,
     created_at_s,
     updated_at_s,
+    expires_at_s,
     charge_id,
     charge_state,
     decline_code,
     decline_category,
+    action_url,
 });
 
 fn outcome(text: &str) -> Result<Outcome, Fault> {
@@ -87,6 +91,7 @@ impl TryFrom<Row> for FiatIn {
                 state: state.parse().map_err(|_| Fault::new("read the state of a charge"))?,
                 decline_code: row.decline_code,
                 decline_category: row.decline_category,
+                action_url: row.action_url,
             }),
             _ => None,
         };
@@ -115,6 +120,7 @@ impl TryFrom<Row> for FiatIn {
             version: row.version,
             created_at: UnixSeconds(row.created_at_s),
             updated_at: UnixSeconds(row.updated_at_s),
+            expires_at: row.expires_at_s.map(UnixSeconds),
             charge,
         })
     }
@@ -122,8 +128,9 @@ impl TryFrom<Row> for FiatIn {
 
 const INSERT: &str = "INSERT INTO fiat_in (fiat_in_id, partner_id, customer_id, entity_id, client_id, token_jti,
         amount, currency, limit_value, client_reference, method_brand, method_last4, method_country, ip_country,
-        device_hash, state, state_reason, decision, claim, version, created_at_s, updated_at_s)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)
+        device_hash, state, state_reason, decision, claim, version, created_at_s, updated_at_s,
+        expires_at_s)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23)
     ON CONFLICT (partner_id, client_reference) DO NOTHING";
 
 /// Adds an order. `claim` says where the answer to its request is kept. `false`: the partner has an
@@ -152,6 +159,7 @@ pub async fn insert_fiat_in(tx: &mut Tx, order: &FiatIn, claim: &str) -> Result<
         .bind(order.version)
         .bind(order.created_at.0)
         .bind(order.updated_at.0)
+        .bind(order.expires_at.map(|at| at.0))
         .execute(conn)
         .await
         .map(|done| done.rows_affected()))
@@ -166,8 +174,8 @@ macro_rules! select {
             "SELECT f.fiat_in_id, f.partner_id, f.customer_id, c.sub, c.external_id, f.entity_id, f.client_id,
                 f.token_jti, f.amount, f.currency, f.limit_value, f.client_reference, f.method_brand, f.method_last4,
                 f.method_country, f.ip_country, f.device_hash, f.state, f.state_reason, f.decision, f.version,
-                f.created_at_s, f.updated_at_s, g.charge_id, g.state AS charge_state, g.decline_code,
-                g.decline_category
+                f.created_at_s, f.updated_at_s, f.expires_at_s, g.charge_id, g.state AS charge_state, g.decline_code,
+                g.decline_category, g.action_url
             FROM fiat_in f
             JOIN customer c ON c.partner_id = f.partner_id AND c.customer_id = f.customer_id
             LEFT JOIN charge g ON g.fiat_in_id = f.fiat_in_id ",
@@ -269,7 +277,7 @@ pub struct Move<'a> {
 }
 
 const MOVE: &str = "UPDATE fiat_in SET state = $3, state_reason = $4, decision = $5, updated_at_s = $6,
-        version = version + 1
+        version = version + 1, expires_at_s = NULL
     WHERE fiat_in_id = $1 AND state = $2
     RETURNING claim";
 
@@ -286,43 +294,6 @@ pub async fn move_fiat_in(tx: &mut Tx, step: &Move<'_>) -> Result<Option<String>
         .await)
     .map_err(while_doing("move fiat-in to its next state"))?;
     Ok(moved.map(|(claim,)| claim))
-}
-
-/// How an order ended whose charge did.
-#[derive(Debug, Clone, Copy)]
-pub struct Ending<'a> {
-    /// Which order.
-    pub fiat_in_id: &'a str,
-    /// `completed` or `failed`.
-    pub state: FiatInState,
-    /// Why, as a public code.
-    pub reason: Option<&'a str>,
-    /// When.
-    pub now: UnixSeconds,
-}
-
-const END: &str = "WITH ended (id, state, reason, now_s) AS (VALUES";
-
-const END_SET: &str = ")
-    UPDATE fiat_in SET state = ended.state, state_reason = ended.reason, updated_at_s = ended.now_s,
-        version = version + 1
-    FROM ended WHERE fiat_in.fiat_in_id = ended.id AND fiat_in.state = 'processing'
-    RETURNING fiat_in_id, claim";
-
-/// Ends orders that are processing, in one statement; returns those that were, with where their answer is kept.
-pub async fn end_fiat_ins(tx: &mut Tx, endings: &[Ending<'_>]) -> Result<Vec<(String, String)>, Fault> {
-    if endings.is_empty() {
-        return Ok(Vec::new());
-    }
-    let values = placeholders(1, endings.len(), 4);
-    on!(tx, conn => {
-        let mut query = sqlx::query_as(many(END, &values, END_SET));
-        for ending in endings {
-            query = query.bind(ending.fiat_in_id).bind(ending.state.as_str()).bind(ending.reason).bind(ending.now.0);
-        }
-        query.fetch_all(conn).await
-    })
-    .map_err(while_doing("end fiat-ins"))
 }
 
 const CLAIM: &str = "SELECT claim FROM fiat_in WHERE fiat_in_id = $1";

@@ -3,6 +3,7 @@
 //!
 //! The ledger's SQL is in [`crate::ledger`].
 
+pub mod charge_attempts;
 pub mod charge_views;
 pub mod charges;
 pub mod customers;
@@ -11,6 +12,7 @@ pub mod fiat_ins;
 pub mod gateway_events;
 pub mod kyc;
 pub mod monitoring;
+pub mod order_steps;
 pub mod pii;
 pub mod reviews;
 pub mod rows;

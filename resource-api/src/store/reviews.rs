@@ -18,7 +18,7 @@ pub struct Review {
     pub fiat_in_id: String,
     /// The client that made the order; it may not decide.
     pub ordered_by: String,
-    /// Where it stands: `open`, `accepted`, `refused`.
+    /// Where it stands: `open`, `accepted`, `refused`, `withdrawn`, `expired`.
     pub state: String,
     /// JSON list of what monitoring saw.
     pub reason_codes: String,
@@ -141,5 +141,26 @@ pub async fn decide_review(tx: &mut Tx, verdict: &Verdict<'_>) -> Result<bool, F
         .await
         .map(|done| done.rows_affected()))
     .map_err(while_doing("decide review"))?;
+    Ok(done == 1)
+}
+
+const CLOSE: &str = "UPDATE review SET state = $2, decided_at_s = $3, source_token = NULL
+    WHERE fiat_in_id = $1 AND state = 'open'";
+
+/// Closes the open review of an order that ends without a decision. `false`: there is none.
+pub async fn close_review(
+    tx: &mut Tx,
+    fiat_in_id: &str,
+    state: ReviewState,
+    now: UnixSeconds,
+) -> Result<bool, Fault> {
+    let done = on!(tx, conn => sqlx::query(CLOSE)
+        .bind(fiat_in_id)
+        .bind(state.as_str())
+        .bind(now.0)
+        .execute(conn)
+        .await
+        .map(|done| done.rows_affected()))
+    .map_err(while_doing("close review"))?;
     Ok(done == 1)
 }

@@ -38,9 +38,23 @@ pub(crate) fn moved(order: &FiatIn, ids: &EventIds) -> Vec<NewEvent> {
     events
 }
 
+/// A charge that was collected although its order had ended: the money is in suspense, to be given back.
+pub(crate) fn captured_late(order: &FiatIn, ids: &EventIds, now: UnixSeconds) -> NewEvent {
+    NewEvent { occurred_at: now, ..charge_event(order, ids, "charge.late_success") }
+}
+
 /// A charge whose outcome could not be found out in time. The order stays as it is until a person has looked.
 pub(crate) fn left_to_a_person(order: &FiatIn, ids: &EventIds, now: UnixSeconds) -> NewEvent {
-    NewEvent { occurred_at: now, ..event(order, ids, 0, "charge.manual") }
+    NewEvent { occurred_at: now, ..charge_event(order, ids, "charge.manual") }
+}
+
+/// An event of an order's charge.
+fn charge_event(order: &FiatIn, ids: &EventIds, kind: &'static str) -> NewEvent {
+    let mut event = event(order, ids, 0, kind);
+    if let Some(charge) = &order.charge {
+        event.data["charge_id"] = json!(charge.charge_id);
+    }
+    event
 }
 
 fn state_kind(state: FiatInState) -> &'static str {

@@ -1,16 +1,21 @@
-//! Between transactions A and C: take the charge (B0), call the gateway, write down what it said (C).
+//! Between transactions A and C: take the charge (B0), call the gateway, write down what it said (C). What is
+//! authorized is captured in a second round of the same three steps.
 
 use chassis::claim::StoredAnswer;
 use chassis::{Fault, while_doing};
-use keys::token::Money;
 
-use super::settle::Verdict;
+use super::call::{Asked, ask_gateway};
+use super::schedule::next_look;
+use super::verdict::{Effect, Held, Settled, Verdict};
 use crate::app::App;
-use crate::domain::fiat_in::{ChargeState, FiatIn};
-use crate::gateway::{Answer, ChargeAsk, Found};
+use crate::domain::charge::ChargeState;
+use crate::domain::fiat_in::FiatIn;
+use crate::gateway::Answer;
 use crate::store::charges::{Charge, Lease, take_due_charge, take_ready_charge};
+use crate::store::fiat_ins::find_any_fiat_in;
 
-/// Time beyond the gateway's deadline within which the holder of a lease writes down what it heard.
+/// Time beyond the gateway's deadline within which the holder of a lease writes down what it heard. Where a look and a
+/// call together take longer, somebody else may ask the same under the same key, which does no harm.
 const LEASE_MARGIN_MS: i64 = 2_000;
 
 /// How long a charge belongs to the one who calls the gateway, milliseconds.
@@ -27,36 +32,40 @@ pub(crate) enum Take {
     Due,
 }
 
-/// Takes the charge of an order, sends it and settles it. `None`: somebody else has it.
+/// Takes the charge of an order, sends it and settles it. `None`: somebody else has it, or nothing was answered yet.
 ///
 /// # Errors
 /// The store's fault; the charge is then taken up again by the recovery worker.
 pub(crate) async fn execute(app: &App, order: FiatIn, take: Take) -> Result<Option<StoredAnswer>, Fault> {
+    let fiat_in_id = order.fiat_in_id.clone();
+    let Some(settled) = act(app, order, take).await? else { return Ok(None) };
+    if settled.effect == Effect::Moved(ChargeState::Authorized)
+        && let Some(order) = find_order(app, &fiat_in_id).await?
+        && let Some(captured) = act(app, order, Take::Due).await?
+    {
+        return Ok(captured.answer.or(settled.answer));
+    }
+    Ok(settled.answer)
+}
+
+/// One round: B0, the call, C.
+async fn act(app: &App, order: FiatIn, take: Take) -> Result<Option<Settled>, Fault> {
     let Some(charge_id) = order.charge.as_ref().map(|charge| charge.charge_id.clone()) else {
         return Ok(None);
     };
     let holder = app.platform.new_id("lse");
     let Some(charge) = take_charge(app, &charge_id, &holder, take).await? else { return Ok(None) };
-    let answer = ask_gateway(app, &charge).await;
+    let Asked { answer, trail } = ask_gateway(app, &charge).await?;
     if let Answer::Unknown(reason) = &answer {
         tracing::warn!(charge = charge.charge_id, attempt = charge.attempt, reason, "the outcome is unknown");
     }
-    metrics::counter!("charges_total", "outcome" => outcome_label(&answer)).increment(1);
-    let (txn_id, events) = Verdict::ids(&app.platform);
-    let verdict = Verdict {
-        next: next_look(app, &charge),
-        order,
-        charge_id: charge.charge_id,
-        provider: charge.provider,
-        answer,
-        holder,
-        txn_id,
-        events,
-        now: app.platform.now(),
-    };
-    let told = app.settlements.submit(verdict).await?;
+    metrics::counter!("charges_total", "outcome" => answer.word()).increment(1);
+    let next = next_look(app, &charge)?;
+    let mut verdict = Verdict::new(app, (order, &charge), answer, trail);
+    verdict.held = Some(Held { holder, next });
+    let settled = app.settlements.submit(verdict).await?;
     app.outbox.wake();
-    Ok(Some(told))
+    Ok(Some(settled))
 }
 
 /// Transaction B0.
@@ -78,46 +87,6 @@ async fn take_charge(app: &App, charge_id: &str, holder: &str, take: Take) -> Re
         .await
 }
 
-/// Sends the charge. One that may have been sent before is looked for first; when the gateway does not
-/// know it, it is sent again under the same key, which can never collect twice.
-async fn ask_gateway(app: &App, charge: &Charge) -> Answer {
-    let ask = ChargeAsk {
-        charge_id: charge.charge_id.clone(),
-        money: Money { amount: charge.amount, currency: charge.currency.clone() },
-        source: charge.source_token.clone(),
-    };
-    if charge.attempt > 1
-        && let Found::Charge(answer @ (Answer::Captured { .. } | Answer::Declined { .. })) =
-            app.gateway.find(&ask).await
-    {
-        return answer;
-    }
-    app.gateway.charge(&ask).await
-}
-
-fn outcome_label(answer: &Answer) -> &'static str {
-    match answer {
-        Answer::Captured { .. } => "captured",
-        Answer::Declined { .. } => "declined",
-        Answer::Unknown(_) => "unknown",
-    }
-}
-
-/// When an unknown charge is looked at again; once the time is used up a person has to.
-fn next_look(app: &App, charge: &Charge) -> (ChargeState, i64) {
-    let gateway = &app.config.gateway;
-    let now_ms = app.platform.clock.now_ms();
-    let age_s = app.platform.now().0.saturating_sub(charge.created_at_s);
-    if age_s >= gateway.give_up_after_s {
-        tracing::error!(charge = charge.charge_id, age_s, "the outcome of a charge was not found out");
-        return (ChargeState::Manual, now_ms);
-    }
-    let tried = usize::try_from(charge.attempt - 1).unwrap_or_default();
-    let schedule = &gateway.look_again_after_s;
-    let wait_s = schedule.get(tried).or(schedule.last()).copied().unwrap_or(60);
-    (ChargeState::Unknown, now_ms.saturating_add(wait_s.saturating_mul(1_000)))
-}
-
 /// Reads an order and runs [`execute`] on its charge.
 ///
 /// # Errors
@@ -127,14 +96,16 @@ pub(crate) async fn execute_by_id(
     fiat_in_id: &str,
     take: Take,
 ) -> Result<Option<StoredAnswer>, Fault> {
-    let id = fiat_in_id.to_owned();
-    let found = app
-        .db
-        .read(move |tx| Box::pin(async move { crate::store::fiat_ins::find_any_fiat_in(tx, &id).await }))
-        .await
-        .map_err(while_doing("read the order of a charge"))?;
-    match found {
+    match find_order(app, fiat_in_id).await? {
         Some(order) => execute(app, order, take).await,
         None => Ok(None),
     }
+}
+
+async fn find_order(app: &App, fiat_in_id: &str) -> Result<Option<FiatIn>, Fault> {
+    let id = fiat_in_id.to_owned();
+    app.db
+        .read(move |tx| Box::pin(async move { find_any_fiat_in(tx, &id).await }))
+        .await
+        .map_err(while_doing("read the order of a charge"))
 }

@@ -227,6 +227,7 @@ fn order(ask: &Recording, customer: &Customer, judged: &Judged) -> FiatIn {
     origin.brand.clone_from(&ask.ask.instrument.brand);
     origin.last4.clone_from(&ask.ask.instrument.last4);
     origin.instrument_country.clone_from(&ask.ask.instrument.country);
+    let expires_at = (judged.decision.outcome == Outcome::Review).then(|| now.plus(ask.limits.review_ttl_s));
     let (state, charge) = match judged.decision.outcome {
         Outcome::Refuse => (FiatInState::Refused, None),
         Outcome::Review => (FiatInState::InReview, None),
@@ -251,12 +252,13 @@ fn order(ask: &Recording, customer: &Customer, judged: &Judged) -> FiatIn {
         version: 1,
         created_at: now,
         updated_at: now,
+        expires_at,
         charge,
     }
 }
 
 pub(super) fn charge_view(charge_id: &str, state: ChargeState) -> ChargeView {
-    ChargeView { charge_id: charge_id.to_owned(), state, decline_code: None, decline_category: None }
+    ChargeView::new(charge_id, state)
 }
 
 /// The decision, and the charge or the review that follows from it.

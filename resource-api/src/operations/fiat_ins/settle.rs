@@ -1,143 +1,150 @@
-//! Transaction C: what the gateway said becomes charge, ledger, order, answer and events in one commit.
-//! Whoever brings a definite answer first writes it; everybody later finds it written.
+//! Transaction C: what was said of a charge becomes charge, ledger, order, answer and events in one commit. Own calls,
+//! probes, the gateway's events and people all come here. Whoever brings a definite answer first writes it; everybody
+//! later finds it written.
 //!
 //! It is a batch command: all verdicts that wait are written together, one statement for each table.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use chassis::claim::{ClaimRef, StoredAnswer, find_answer_of, record_answer_of, record_answers_of};
 use chassis::outbox::insert_events;
-use chassis::{Batch, Db, Fault, Platform, Tx, while_doing};
-use keys::UnixSeconds;
+use chassis::{Batch, Db, Fault, Tx, while_doing};
 
-use super::events::{self, EventIds};
+use super::events;
+use super::late::late_success;
 use super::record::answer;
-use crate::domain::fiat_in::{ChargeState, FiatIn, FiatInState};
+use super::verdict::{Effect, Held, Settled, Step, Verdict};
+use crate::domain::charge::ChargeState;
+use crate::domain::fiat_in::{FiatIn, FiatInState};
 use crate::domain::ledger::{AccountId, Leg, NewPosting, SystemAccount};
-use crate::gateway::Answer;
 use crate::ledger;
-use crate::store::charges::{Settlement, park_charge, settle_charges};
-use crate::store::fiat_ins::{Ending, end_fiat_ins, find_claim};
-
-/// What the gateway said of a charge, and everything needed to write it down.
-#[derive(Debug, Clone)]
-pub struct Verdict {
-    /// The order, as it was when its charge was sent: `processing`, and nothing else moves it from there.
-    pub(super) order: FiatIn,
-    pub(super) charge_id: String,
-    pub(super) provider: String,
-    pub(super) answer: Answer,
-    /// Holder of the charge's lease.
-    pub(super) holder: String,
-    /// Where the charge goes when nothing definite is known: `unknown` or `manual`, and when it is due.
-    pub(super) next: (ChargeState, i64),
-    pub(super) txn_id: String,
-    pub(super) events: EventIds,
-    pub(super) now: UnixSeconds,
-}
+use crate::store::charge_attempts::{NewAttempt, insert_attempts};
+use crate::store::charges::{ChargeStep, Late, park_charge, step_charges};
+use crate::store::fiat_ins::find_claim;
+use crate::store::order_steps::{Follow, Followed, follow_charges};
 
 /// The verdicts that wait to be written down.
-pub type Settlements = Batch<Verdict, StoredAnswer>;
+pub type Settlements = Batch<Verdict, Settled>;
 
 /// The batch command of transaction C.
 pub fn settlements(db: &Db) -> Settlements {
     db.batch("settle charges", |tx, verdicts| Box::pin(settle(tx, verdicts)))
 }
 
-impl Verdict {
-    /// The ids that the transaction, which may run twice, needs.
-    pub(super) fn ids(platform: &Platform) -> (String, EventIds) {
-        (platform.new_id("txn"), EventIds::draw(platform))
-    }
-
-    /// The order as a definite answer leaves it; `None` when the answer is not definite.
-    fn ended(&self) -> Option<FiatIn> {
-        let decline = match &self.answer {
-            Answer::Unknown(_) => return None,
-            Answer::Captured { .. } => None,
-            Answer::Declined { code, category, .. } => Some((code.clone(), category.as_str().to_owned())),
-        };
-        let mut order = self.order.clone();
-        order.version += 1;
-        order.updated_at = self.now;
-        order.state = if decline.is_some() { FiatInState::Failed } else { FiatInState::Completed };
-        order.state_reason = decline.as_ref().map(|(code, _)| code.clone());
-        if let Some(charge) = &mut order.charge {
-            charge.state = if decline.is_some() { ChargeState::Declined } else { ChargeState::Captured };
-            (charge.decline_code, charge.decline_category) = decline.unzip();
-        }
-        Some(order)
-    }
-
-    fn settlement(&self) -> Settlement<'_> {
-        let (provider_ref, decline) = match &self.answer {
-            Answer::Unknown(_) => (None, None),
-            Answer::Captured { provider_ref } => (Some(provider_ref.as_str()), None),
-            Answer::Declined { code, category, provider_ref } => {
-                (provider_ref.as_deref(), Some((code.as_str(), category.as_str())))
-            }
-        };
-        Settlement { charge_id: &self.charge_id, provider_ref, decline, now: self.now }
-    }
+/// What was written for the verdicts that moved their charge, by charge.
+#[derive(Default)]
+struct Moved {
+    /// By which verdict of the batch each charge moved.
+    by: HashMap<String, usize>,
+    /// The answers that stand for requests that are answered now.
+    told: HashMap<String, StoredAnswer>,
+    /// Charges that were captured, and their order did not follow.
+    late: HashSet<String>,
 }
 
-/// Writes verdicts down and returns the answer to each order's request, now or before.
+/// Writes one verdict down in a transaction that does more than that.
 ///
 /// # Errors
-/// The store's fault; also when a captured charge belongs to an order that was not waiting for it.
-pub(super) async fn settle(tx: &mut Tx, verdicts: Vec<Verdict>) -> Result<Vec<StoredAnswer>, Fault> {
-    let mut seen = BTreeSet::new();
-    let definite: Vec<(&Verdict, FiatIn)> = verdicts
-        .iter()
-        .filter_map(|verdict| verdict.ended().map(|order| (verdict, order)))
-        .filter(|(verdict, _)| seen.insert(verdict.charge_id.as_str()))
-        .collect();
-    let mut told = write_ends(tx, &definite).await?;
-    let mut answers = Vec::with_capacity(verdicts.len());
-    for verdict in &verdicts {
-        answers.push(match (told.remove(&verdict.charge_id), &verdict.answer) {
-            (Some(answer), _) => answer,
-            (None, Answer::Unknown(_)) => park(tx, verdict).await?,
-            (None, _) => given(tx, &verdict.order).await?,
-        });
-    }
-    Ok(answers)
+/// As for the batch: the store's fault.
+pub(crate) async fn settle_in(tx: &mut Tx, verdict: Verdict) -> Result<Settled, Fault> {
+    let settled = settle(tx, vec![verdict]).await?.pop();
+    settled.ok_or_else(|| Fault::new("settle a charge: nothing came of it"))
 }
 
-/// Writes the definite ends that are new; returns the answers of their requests by charge.
-async fn write_ends(
-    tx: &mut Tx,
-    definite: &[(&Verdict, FiatIn)],
-) -> Result<HashMap<String, StoredAnswer>, Fault> {
-    let settlements: Vec<Settlement<'_>> = definite.iter().map(|(verdict, _)| verdict.settlement()).collect();
-    let settled: BTreeSet<String> = settle_charges(tx, &settlements).await?.into_iter().collect();
-    let new: Vec<&(&Verdict, FiatIn)> =
-        definite.iter().filter(|(verdict, _)| settled.contains(&verdict.charge_id)).collect();
-    let endings: Vec<Ending<'_>> = new
-        .iter()
-        .map(|(verdict, order)| Ending {
-            fiat_in_id: &order.fiat_in_id,
-            state: order.state,
-            reason: order.state_reason.as_deref(),
-            now: verdict.now,
-        })
-        .collect();
-    let claims: HashMap<String, String> = end_fiat_ins(tx, &endings).await?.into_iter().collect();
-    if claims.len() != new.len() {
-        return Err(Fault::new("settle charges: an order was not waiting for its charge"));
+/// Writes verdicts down and returns what came of each.
+///
+/// # Errors
+/// The store's fault; also when a captured charge belongs to an order that was not waiting for it and has not ended.
+async fn settle(tx: &mut Tx, verdicts: Vec<Verdict>) -> Result<Vec<Settled>, Fault> {
+    let mut moved = write_steps(tx, &furthest(&verdicts)).await?;
+    let mut settled = Vec::with_capacity(verdicts.len());
+    for (index, verdict) in verdicts.iter().enumerate() {
+        let by_this = moved.by.get(&verdict.charge_id) == Some(&index);
+        settled.push(conclude(tx, verdict, by_this, &mut moved).await?);
     }
-    book(tx, &new).await?;
-    let events: Vec<_> =
-        new.iter().flat_map(|(verdict, order)| events::moved(order, &verdict.events)).collect();
-    insert_events(tx, &events).await?;
-    record_all(tx, &new, &claims).await
+    let heard: Vec<NewAttempt<'_>> = verdicts.iter().flat_map(Verdict::attempts).collect();
+    insert_attempts(tx, &heard).await?;
+    Ok(settled)
 }
+
+/// For each charge the verdict that leads furthest, the first of equal ones. Charges are in the order of their ids.
+fn furthest(verdicts: &[Verdict]) -> Vec<(usize, Step<'_>)> {
+    let mut chosen: BTreeMap<&str, (usize, ChargeState)> = BTreeMap::new();
+    for (index, verdict) in verdicts.iter().enumerate() {
+        let Some(state) = verdict.answer.leads_to() else { continue };
+        let best = chosen.entry(&verdict.charge_id).or_insert((index, state));
+        if rank(state) > rank(best.1) {
+            *best = (index, state);
+        }
+    }
+    let step = |(index, charge): (usize, ChargeState)| {
+        let verdict = &verdicts[index];
+        (index, Step { verdict, charge, order: verdict.followed(charge) })
+    };
+    chosen.into_values().map(step).collect()
+}
+
+/// States are passed in this order only.
+fn rank(state: ChargeState) -> u8 {
+    match state {
+        ChargeState::RequiresAction => 1,
+        ChargeState::Authorized => 2,
+        state if state.is_final() => 3,
+        _ => 0,
+    }
+}
+
+/// Takes the charges on, and with them their orders, the books, the events and the answers.
+async fn write_steps(tx: &mut Tx, chosen: &[(usize, Step<'_>)]) -> Result<Moved, Fault> {
+    let steps: Vec<ChargeStep<'_>> = chosen.iter().filter_map(|(_, step)| step.verdict.step()).collect();
+    let stepped: HashSet<String> = step_charges(tx, &steps).await?.into_iter().collect();
+    let new = || chosen.iter().filter(|(_, step)| stepped.contains(&step.charge_id));
+    let follows: Vec<Follow<'_>> = new().map(|(_, step)| follow(step)).collect();
+    let followed = follow_charges(tx, &follows).await?;
+    let by_order: HashMap<&str, &Followed> =
+        followed.iter().map(|row| (row.fiat_in_id.as_str(), row)).collect();
+    let mut moved = Moved::default();
+    let mut following = Vec::with_capacity(followed.len());
+    for (index, step) in new() {
+        moved.by.insert(step.charge_id.clone(), *index);
+        match by_order.get(step.order.fiat_in_id.as_str()) {
+            Some(row) => following.push((step.verdict, versioned(&step.order, row), row.claim.as_str())),
+            None if step.charge == ChargeState::Captured => {
+                moved.late.insert(step.charge_id.clone());
+            }
+            None => {}
+        }
+    }
+    book(tx, &following).await?;
+    let events: Vec<_> =
+        following.iter().flat_map(|(verdict, order, _)| events::moved(order, &verdict.events)).collect();
+    insert_events(tx, &events).await?;
+    moved.told = record_all(tx, &following).await?;
+    Ok(moved)
+}
+
+fn follow<'a>(step: &'a Step<'_>) -> Follow<'a> {
+    Follow {
+        fiat_in_id: &step.order.fiat_in_id,
+        state: step.order.state,
+        reason: step.order.state_reason.as_deref(),
+        expires_at: step.order.expires_at,
+        now: step.verdict.now,
+    }
+}
+
+fn versioned(order: &FiatIn, row: &Followed) -> FiatIn {
+    FiatIn { version: row.version, ..order.clone() }
+}
+
+/// An order that followed its charge, by which verdict, and where the answer to its request is kept.
+type Following<'a> = (&'a Verdict, FiatIn, &'a str);
 
 /// The gateway owes us what it collected; we owe it to the wallets.
-async fn book(tx: &mut Tx, new: &[&(&Verdict, FiatIn)]) -> Result<(), Fault> {
-    let completed = new.iter().filter(|(_, order)| order.state == FiatInState::Completed);
-    let postings: Vec<NewPosting> = completed.map(|(verdict, order)| capture(order, verdict)).collect();
-    let Some(now) = new.iter().map(|(verdict, _)| verdict.now).max() else { return Ok(()) };
+async fn book(tx: &mut Tx, following: &[Following<'_>]) -> Result<(), Fault> {
+    let completed = following.iter().filter(|(_, order, _)| order.state == FiatInState::Completed);
+    let postings: Vec<NewPosting> = completed.map(|(verdict, order, _)| capture(order, verdict)).collect();
+    let Some(now) = following.iter().map(|(verdict, ..)| verdict.now).max() else { return Ok(()) };
     for booked in ledger::post(tx, &postings, now).await? {
         booked.map_err(while_doing("book a captured charge"))?;
     }
@@ -162,44 +169,78 @@ fn capture(order: &FiatIn, verdict: &Verdict) -> NewPosting {
     }
 }
 
-/// Records the answers of ended orders; where one was recorded before, that one stays.
+/// Records the answers of orders that ended or wait for their payer; where one was recorded before, that one stays.
 async fn record_all(
     tx: &mut Tx,
-    new: &[&(&Verdict, FiatIn)],
-    claims: &HashMap<String, String>,
+    following: &[Following<'_>],
 ) -> Result<HashMap<String, StoredAnswer>, Fault> {
-    let mut asked = Vec::with_capacity(new.len());
-    for (_, order) in new {
-        let claim = claims.get(&order.fiat_in_id).map(String::as_str).unwrap_or_default();
-        asked.push((claim_ref(claim)?, answer(order)?));
+    let mut asked = Vec::with_capacity(following.len());
+    for (verdict, order, claim) in following {
+        // What goes on by itself is not answered yet.
+        if order.state != FiatInState::Processing {
+            asked.push((verdict.charge_id.as_str(), (claim_ref(claim)?, answer(order)?)));
+        }
     }
+    let (charges, asked): (Vec<_>, Vec<_>) = asked.into_iter().unzip();
     let recorded = record_answers_of(tx, &asked).await?;
     let recorded: HashSet<_> = recorded.iter().map(|claim| (&claim.owner, &claim.key_hash)).collect();
-    let mut told = HashMap::with_capacity(new.len());
-    for ((verdict, _), (claim, answer)) in new.iter().zip(asked) {
+    let mut told = HashMap::with_capacity(asked.len());
+    for (charge_id, (claim, answer)) in charges.into_iter().zip(&asked) {
         let stands = if recorded.contains(&(&claim.owner, &claim.key_hash)) {
             None
         } else {
-            find_answer_of(tx, &claim).await?
+            find_answer_of(tx, claim).await?
         };
-        told.insert(verdict.charge_id.clone(), stands.unwrap_or(answer));
+        told.insert(charge_id.to_owned(), stands.unwrap_or_else(|| answer.clone()));
     }
     Ok(told)
 }
 
-/// Nothing definite: the charge waits for its next probe and the caller is told that it goes on.
-async fn park(tx: &mut Tx, verdict: &Verdict) -> Result<StoredAnswer, Fault> {
-    let parked = park_charge(tx, &verdict.charge_id, &verdict.holder, verdict.next).await?;
-    if parked && verdict.next.0 == ChargeState::Manual {
+/// What came of one verdict.
+async fn conclude(
+    tx: &mut Tx,
+    verdict: &Verdict,
+    by_this: bool,
+    moved: &mut Moved,
+) -> Result<Settled, Fault> {
+    let definite = verdict.answer.leads_to();
+    if let (true, Some(state)) = (by_this, definite) {
+        let effect = if moved.late.contains(&verdict.charge_id) {
+            late_success(tx, verdict, Late::Captured).await?.map_or(Effect::Moved(state), Effect::Late)
+        } else {
+            Effect::Moved(state)
+        };
+        let told = moved.told.remove(&verdict.charge_id);
+        let answer = if told.is_none() && state.is_final() { given(tx, &verdict.order).await? } else { told };
+        return Ok(Settled { effect, answer });
+    }
+    if definite == Some(ChargeState::Captured)
+        && let Some(late) = late_success(tx, verdict, Late::AfterItsEnd).await?
+    {
+        return Ok(Settled { effect: Effect::Late(late), answer: given(tx, &verdict.order).await? });
+    }
+    match &verdict.held {
+        Some(held) => park(tx, verdict, held).await,
+        None => Ok(Settled { effect: Effect::Ignored, answer: None }),
+    }
+}
+
+/// Nothing new: the charge waits for its next probe, and the caller is told that it goes on.
+async fn park(tx: &mut Tx, verdict: &Verdict, held: &Held) -> Result<Settled, Fault> {
+    let parked = park_charge(tx, &verdict.charge_id, &held.holder, held.next).await?;
+    if !parked {
+        return Ok(Settled { effect: Effect::Ignored, answer: given(tx, &verdict.order).await? });
+    }
+    if held.next.0 == ChargeState::Manual {
         insert_events(tx, &[events::left_to_a_person(&verdict.order, &verdict.events, verdict.now)]).await?;
     }
     let claim = claim_of(tx, &verdict.order).await?;
     let mut order = verdict.order.clone();
     if let Some(charge) = &mut order.charge {
-        charge.state = verdict.next.0;
+        charge.state = held.next.0;
     }
-    let told = answer(&order)?;
-    record(tx, &claim, told).await
+    let told = record(tx, &claim, answer(&order)?).await?;
+    Ok(Settled { effect: Effect::Waits, answer: Some(told) })
 }
 
 /// Records an answer unless one was recorded before, and returns the one that stands.
@@ -212,13 +253,10 @@ pub(super) async fn record(tx: &mut Tx, claim: &str, told: StoredAnswer) -> Resu
     Ok(find_answer_of(tx, &claim).await?.unwrap_or(told))
 }
 
-/// The answer that was given to the order's request already.
-async fn given(tx: &mut Tx, order: &FiatIn) -> Result<StoredAnswer, Fault> {
+/// The answer that was given to the order's request already, if one was.
+async fn given(tx: &mut Tx, order: &FiatIn) -> Result<Option<StoredAnswer>, Fault> {
     let claim = claim_ref(&claim_of(tx, order).await?)?;
-    match find_answer_of(tx, &claim).await? {
-        Some(answer) => Ok(answer),
-        None => answer(order),
-    }
+    find_answer_of(tx, &claim).await
 }
 
 async fn claim_of(tx: &mut Tx, order: &FiatIn) -> Result<String, Fault> {

@@ -7,10 +7,12 @@ use futures_util::future::join_all;
 use keys::UnixSeconds;
 
 use super::super::events::EventIds;
+use super::super::verdict::{Effect, Heard, Held, Settled};
 use super::{Settlements, Verdict, settlements};
+use crate::domain::charge::{Channel, ChargeState, ChargeView};
 use crate::domain::customer::CustomerKind;
 use crate::domain::entity::EntityKind;
-use crate::domain::fiat_in::{ChargeState, ChargeView, FiatIn, FiatInState, Origin};
+use crate::domain::fiat_in::{FiatIn, FiatInState, Origin};
 use crate::domain::money::Money;
 use crate::gateway::{Answer, DeclineCategory};
 use crate::ledger::{find_accounts, open_entity_account};
@@ -49,12 +51,8 @@ fn order(name: &str) -> FiatIn {
         version: 1,
         created_at: NOW,
         updated_at: NOW,
-        charge: Some(ChargeView {
-            charge_id: format!("chg_{name}"),
-            state: ChargeState::Submitting,
-            decline_code: None,
-            decline_category: None,
-        }),
+        expires_at: None,
+        charge: Some(ChargeView::new(&format!("chg_{name}"), ChargeState::Submitting)),
     }
 }
 
@@ -133,13 +131,19 @@ impl Stage {
             order: order(name),
             charge_id: format!("chg_{name}"),
             provider: "sandbox".to_owned(),
+            trail: vec![Heard::new(&self.platform, Channel::Charge, &answer)],
             answer,
-            holder: "me".to_owned(),
-            next: (ChargeState::Unknown, 5_000),
+            held: Some(Held { holder: "me".to_owned(), next: (ChargeState::Unknown, 5_000) }),
             txn_id: self.platform.new_id("txn"),
             events: EventIds::draw(&self.platform),
+            action_until: NOW.plus(900),
+            now_ms: NOW.0 * 1_000,
             now: NOW,
         }
+    }
+
+    async fn settle(&self, name: &str, answer: Answer) -> Settled {
+        self.settlements.submit(self.verdict(name, answer)).await.unwrap()
     }
 
     async fn stored(&self, name: &'static str) -> FiatIn {
@@ -160,6 +164,19 @@ fn captured() -> Answer {
     Answer::Captured { provider_ref: "gch_1".to_owned() }
 }
 
+fn authorized() -> Answer {
+    Answer::Authorized { provider_ref: "gch_1".to_owned() }
+}
+
+fn waits() -> Answer {
+    let redirect_url = "https://bank.example/prove".to_owned();
+    Answer::ActionRequired { provider_ref: "gch_1".to_owned(), redirect_url }
+}
+
+fn voided() -> Answer {
+    Answer::Voided { provider_ref: Some("gch_1".to_owned()) }
+}
+
 fn declined() -> Answer {
     Answer::Declined { code: "card_declined".to_owned(), category: DeclineCategory::Soft, provider_ref: None }
 }
@@ -178,9 +195,16 @@ async fn a_mixed_batch_is_written_together_and_each_verdict_gets_its_own_answer(
             stage.verdict("a", captured()),
         ];
         let told = join_all(verdicts.map(|verdict| stage.settlements.submit(verdict))).await;
-        let statuses: Vec<_> = told.iter().map(|answer| answer.as_ref().unwrap().status).collect();
+        let told: Vec<Settled> = told.into_iter().map(Result::unwrap).collect();
+        let statuses: Vec<_> = told.iter().map(|settled| settled.answer.as_ref().unwrap().status).collect();
         assert_eq!(statuses, [201, 201, 202, 201]);
-        assert_eq!(told[0].as_ref().unwrap(), told[3].as_ref().unwrap());
+        assert_eq!(told[0].answer, told[3].answer);
+        let effects: Vec<_> = told.into_iter().map(|settled| settled.effect).collect();
+        let moved = |state| Effect::Moved(state);
+        assert_eq!(
+            effects,
+            [moved(ChargeState::Captured), moved(ChargeState::Declined), Effect::Waits, Effect::Ignored]
+        );
         let states = [stage.stored("a").await, stage.stored("b").await, stage.stored("c").await];
         let states = states.map(|order| (order.state, order.charge.unwrap().state));
         assert_eq!(
@@ -206,7 +230,7 @@ async fn many_verdicts_cost_few_statements() {
         let before = stage.db.statements();
         let verdicts = names.iter().map(|name| stage.settlements.submit(stage.verdict(name, captured())));
         for told in join_all(verdicts).await {
-            assert_eq!(told.unwrap().status, 201);
+            assert_eq!(told.unwrap().answer.unwrap().status, 201);
         }
         let statements = stage.db.statements() - before;
         assert!(statements <= 40, "{statements} statements for 64 verdicts");
@@ -219,10 +243,10 @@ async fn a_definite_end_is_never_overwritten() {
     for database in TestDatabase::both().await {
         let stage = Stage::set(database).await;
         stage.sent("a").await;
-        let first = stage.settlements.submit(stage.verdict("a", captured())).await.unwrap();
-        for late in [declined(), Answer::Unknown("silence"), captured()] {
-            let told = stage.settlements.submit(stage.verdict("a", late)).await.unwrap();
-            assert_eq!(told, first);
+        let first = stage.settle("a", captured()).await;
+        for late in [declined(), authorized(), voided(), waits(), Answer::Unknown("silence"), captured()] {
+            let told = stage.settle("a", late).await;
+            assert_eq!((told.effect, told.answer), (Effect::Ignored, first.answer.clone()));
         }
         let order = stage.stored("a").await;
         assert_eq!((order.state, order.version), (FiatInState::Completed, 2));
@@ -243,7 +267,7 @@ async fn an_order_that_was_not_waiting_rolls_its_own_charge_back_and_no_other() 
         );
         let told = told.await;
         assert!(told[0].is_err());
-        assert_eq!(told[1].as_ref().unwrap().status, 201);
+        assert_eq!(told[1].as_ref().unwrap().answer.as_ref().unwrap().status, 201);
         assert_eq!(stage.stored("a").await.charge.unwrap().state, ChargeState::Submitting);
         assert_eq!(stage.balance().await, 700);
     }
