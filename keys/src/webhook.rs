@@ -148,7 +148,7 @@ mod tests {
             assert!(is_signed(&both, &message, &among, NOW));
         }
         assert!(!is_signed(&both, &message, &other.sign(&message), NOW));
-        assert!(!is_signed(&[new.clone()], &message, &old.sign(&message), NOW));
+        assert!(!is_signed(std::slice::from_ref(&new), &message, &old.sign(&message), NOW));
         assert!(!is_signed(&[], &message, &new.sign(&message), NOW));
     }
 

@@ -3,6 +3,7 @@
 mod apply;
 mod audit;
 mod explain;
+mod gateway_events;
 mod ledger;
 mod serve;
 
@@ -10,6 +11,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use resource_api::operations::parked_events::Verdict;
 
 use crate::dev::DevArguments;
 
@@ -59,6 +61,11 @@ enum Command {
         #[command(subcommand)]
         command: AuditCommand,
     },
+    /// Look after events of the payment gateway that do not fit the charge they name.
+    GatewayEvents {
+        #[command(subcommand)]
+        command: GatewayEventsCommand,
+    },
     /// Look after the ledger.
     Ledger {
         #[command(subcommand)]
@@ -70,6 +77,16 @@ enum Command {
 enum AuditCommand {
     /// Prove order, completeness and content of every chain; exit status 1 if anything was changed.
     Verify(audit::Where),
+}
+
+#[derive(Subcommand)]
+enum GatewayEventsCommand {
+    /// List those that wait for a person, oldest first.
+    List(ledger::Where),
+    /// Have one tried again, after what it did not fit was put right.
+    Again(gateway_events::Decision),
+    /// Leave one aside, after it was looked into.
+    Dismiss(gateway_events::Decision),
 }
 
 #[derive(Subcommand)]
@@ -101,6 +118,13 @@ impl Cli {
             Command::Apply { config, file } => apply::run(&config, &file).await,
             Command::Explain { error_id, place } => explain::explain(&error_id, place).await,
             Command::Audit { command: AuditCommand::Verify(place) } => audit::verify(place).await,
+            Command::GatewayEvents { command } => match command {
+                GatewayEventsCommand::List(place) => gateway_events::list(place).await,
+                GatewayEventsCommand::Again(which) => gateway_events::decide(which, Verdict::Again).await,
+                GatewayEventsCommand::Dismiss(which) => {
+                    gateway_events::decide(which, Verdict::Dismissed).await
+                }
+            },
             Command::Ledger { command: LedgerCommand::Verify(place) } => ledger::verify(place).await,
         }
     }

@@ -2,23 +2,14 @@
 //! client than the one that made the order, with evidence.
 
 use chassis::audit::{AuditFilter, list_audit};
-use keys::webhook::{Signed, WebhookSecret};
 use resource_api::sandbox::Step;
 use serde_json::{Value, json};
 
 use crate::world::call::with_status;
-use crate::world::{Call, Customer, EVENT_SECRET, MERCHANT, Reply, World, eventually};
+use crate::world::{Call, Customer, Reply, World, charge_of, eventually, gateway_event};
 
 /// The gateway's keys are gone after a day: whatever is still unknown then is left to a person.
 const GIVEN_UP_S: i64 = 86_401;
-
-fn charge_of(order: &Value) -> String {
-    order
-        .pointer("/charge/id")
-        .and_then(Value::as_str)
-        .unwrap_or_else(|| panic!("no charge: {order}"))
-        .to_owned()
-}
 
 async fn read(world: &World, charge: &str) -> Value {
     world.get_as("ta/backend", &format!("/v1/charges/{charge}")).await
@@ -41,11 +32,11 @@ async fn left_to_a_person(world: &World, order: &Value) -> String {
     charge
 }
 
-/// An order that the gateway collected and never told of: it is gone since.
+/// An order that the gateway collected and never told of: it is unreachable since.
 async fn collected_in_silence(world: &World, customer: &Customer) -> Value {
     world.sandbox.script("tok_gone", vec![Step::CaptureThenDrop]);
     let order = world.order(customer, 1_000, "tok_gone").await.expect(202);
-    world.stop_gateway().await;
+    world.sandbox.vanish(true);
     order
 }
 
@@ -72,21 +63,8 @@ async fn resolve(world: &World, client: &str, charge: &str, body: &Value) -> Rep
 }
 
 /// A genuine event of the gateway about the charge of an order.
-fn event(world: &World, id: &str, order: &Value, status: &str) -> Call {
-    let charge = charge_of(order);
-    let body = json!({
-        "type": format!("charge.{status}"), "merchant": MERCHANT, "data": {
-            "id": "gch_seen", "reference": charge, "amount": 1_000, "currency": "EUR", "status": status,
-        },
-    })
-    .to_string();
-    let secret = WebhookSecret::parse(&WebhookSecret::text(&EVENT_SECRET)).expect("a secret");
-    let timestamp = world.now().0.to_string();
-    let signature = secret.sign(&Signed { id, timestamp: &timestamp, body: body.as_bytes() });
-    Call::post_text(format!("{}/v1/gateway-events/sandbox", world.resource), body)
-        .header("webhook-id", id)
-        .header("webhook-timestamp", &timestamp)
-        .header("webhook-signature", &signature)
+fn captured_event(world: &World, id: &str, order: &Value) -> Call {
+    world.genuine_event(id, &gateway_event(order, "captured"))
 }
 
 flows! {
@@ -106,6 +84,8 @@ flows! {
         assert_eq!((settled.status, &settled.body["state"]), (200, &json!("captured")), "{}", settled.text);
         assert_eq!(settled.body["resolution"]["evidence"], captured()["evidence"]);
         assert_eq!(settled.body["provider_ref"], "gch_seen");
+        let heard = settled.body["attempts"].as_array().and_then(|all| all.last()).cloned().expect("what was heard");
+        assert_eq!((&heard["channel"], &heard["heard"]), (&json!("person"), &json!("captured")), "{heard}");
         assert_eq!(world.send(call.clone()).await.same(), settled.same(), "a repeat is answered alike");
         let changed = world.send(call.with_body(declined().to_string())).await;
         assert_eq!(changed.status, 422, "{}", changed.text);
@@ -127,20 +107,22 @@ flows! {
         assert!(row.details.contains("settlement report 2026-01-02, line 4"), "{row:?}");
     }
 
-    async fn a_charge_settled_as_declined_fails_the_order_and_a_later_capture_waits_for_a_person(world: &mut World) {
+    async fn a_charge_settled_as_declined_fails_the_order_and_a_later_capture_goes_to_suspense(world: &mut World) {
         let customer = world.customer().await;
         let order = never_collected(world, &customer).await;
         let charge = left_to_a_person(world, &order).await;
         let settled = resolve(world, "ta/reviewer", &charge, &declined()).await.expect(200);
         assert_eq!((&settled["state"], &settled["decline_code"]), (&json!("declined"), &json!("card_declined")));
         assert_eq!((order_state(world, &order).await.as_str(), world.available(&customer).await), ("failed", 0));
-        world.send(event(world, "gev_1", &order, "captured")).await.expect(200);
-        let parked = || async {
+        world.send(captured_event(world, "gev_1", &order)).await.expect(200);
+        let applied = || async {
             let events = read(world, &charge).await["events"].clone();
-            (events[0]["state"] == "parked").then(|| events[0]["reason"].clone())
+            (events[0]["state"] == "applied").then(|| events[0]["reason"].clone())
         };
-        assert_eq!(eventually("the event is parked", parked).await, "contradicts_end");
-        assert_eq!(order_state(world, &order).await, "failed");
+        assert_eq!(eventually("the event is applied", applied).await, "late_success");
+        assert_eq!((order_state(world, &order).await.as_str(), world.available(&customer).await), ("failed", 0));
+        let suspense = "SELECT COUNT(*) FROM ledger_txn WHERE kind = 'late_success'";
+        assert_eq!(world.number(suspense.to_owned()).await, 1);
     }
 
     async fn the_client_that_made_an_order_does_not_settle_its_charge(world: &mut World) {
@@ -206,7 +188,7 @@ flows! {
         let order = collected_in_silence(world, &customer).await;
         let charge = left_to_a_person(world, &order).await;
         let mut calls: Vec<Call> =
-            (0..4).map(|number| event(world, &format!("gev_{number}"), &order, "captured")).collect();
+            (0..4).map(|number| captured_event(world, &format!("gev_{number}"), &order)).collect();
         for _ in 0..4 {
             calls.push(resolve_call(world, "ta/reviewer", &charge, &declined()).await);
         }
@@ -242,13 +224,32 @@ flows! {
         eventually("it is found out", || async { (order_state(world, &order).await == "completed").then_some(()) }).await;
         probe(&charge, "ta/reviewer").await.refused(409, "terminal");
 
-        let late = never_collected(world, &customer).await;
+        let late = collected_in_silence(world, &customer).await;
         let charge = left_to_a_person(world, &late).await;
-        world.sandbox.script("tok_broken", vec![Step::Capture]);
+        world.sandbox.vanish(false);
         probe(&charge, "ta/reviewer").await.expect(202);
         eventually("it is found out", || async { (order_state(world, &late).await == "completed").then_some(()) }).await;
         assert_eq!(world.available(&customer).await, 2_000);
         world.assert_all_booked().await;
+    }
+
+    async fn a_charge_left_to_a_person_is_only_looked_for_because_the_gateway_may_have_forgotten_its_key(world: &mut World) {
+        let customer = world.customer().await;
+        let order = never_collected(world, &customer).await;
+        let charge = left_to_a_person(world, &order).await;
+        let (sent, heard) = (world.sandbox.arrivals(&charge), read(world, &charge).await["attempts"].clone());
+        // Sent again, it would be collected now.
+        world.sandbox.script("tok_broken", vec![Step::Capture]);
+        let path = format!("/v1/charges/{charge}/probe");
+        world.post_as("ta/reviewer", &path, &json!({}), 202).await;
+        let looked = || async {
+            let charge = read(world, &charge).await;
+            let more = charge["attempts"].as_array()?.len() > heard.as_array()?.len();
+            (more && charge["state"] == "manual").then_some(charge)
+        };
+        let after = eventually("it was looked for, and is left to a person again", looked).await;
+        assert_eq!(after["attempts"].as_array().and_then(|all| all.last()).expect("one")["channel"], "probe");
+        assert_eq!((world.sandbox.arrivals(&charge), world.sandbox.charges().len()), (sent, 0));
     }
 
     async fn charges_are_listed_by_state_and_show_no_instrument(world: &mut World) {

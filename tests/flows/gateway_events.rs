@@ -1,53 +1,19 @@
 //! What the payment gateway tells by itself (security.md N16): genuine or not, before our own answer, late, repeated, in
 //! any order, and untrue. A charge is booked at most once, and only for what fits it; the rest waits for a person.
 
-use keys::webhook::{Signed, TOLERANCE_S, WebhookSecret};
+use keys::webhook::TOLERANCE_S;
+use resource_api::operations::parked_events;
 use resource_api::sandbox::{EventStep, Lie, Step};
 use serde_json::{Value, json};
 
 use crate::world::call::with_status;
-use crate::world::{Call, Customer, EVENT_SECRET, EVENT_SECRET_BEFORE, MERCHANT, Reply, World, eventually};
-
-const PATH: &str = "/v1/gateway-events/sandbox";
-
-/// An event about the charge of an order, as the gateway would write it.
-fn event(order: &Value, status: &str) -> Value {
-    let charge = charge_of(order);
-    json!({
-        "type": format!("charge.{status}"), "merchant": MERCHANT, "created_at": 1_767_225_600, "data": {
-            "id": format!("gch_{charge}"), "reference": charge, "amount": order["money"]["amount"],
-            "currency": order["money"]["currency"], "status": status,
-            "decline_code": if status == "declined" { json!("insufficient_funds") } else { Value::Null },
-        },
-    })
-}
-
-fn charge_of(order: &Value) -> String {
-    order
-        .pointer("/charge/id")
-        .and_then(Value::as_str)
-        .unwrap_or_else(|| panic!("no charge: {order}"))
-        .to_owned()
-}
-
-/// A delivery, signed under this secret at this moment.
-fn delivery(world: &World, id: &str, body: &str, (secret, at): ([u8; 32], i64)) -> Call {
-    let (secret, timestamp) =
-        (WebhookSecret::parse(&WebhookSecret::text(&secret)).expect("a secret"), at.to_string());
-    let signature = secret.sign(&Signed { id, timestamp: &timestamp, body: body.as_bytes() });
-    Call::post_text(format!("{}{PATH}", world.resource), body)
-        .header("webhook-id", id)
-        .header("webhook-timestamp", &timestamp)
-        .header("webhook-signature", &signature)
-}
-
-fn genuine(world: &World, id: &str, body: &Value) -> Call {
-    delivery(world, id, &body.to_string(), (EVENT_SECRET, world.now().0))
-}
+use crate::world::{
+    Call, Customer, EVENT_SECRET, EVENT_SECRET_BEFORE, Reply, World, charge_of, eventually, gateway_event,
+};
 
 /// Sends a genuine event, which is taken.
 async fn tell(world: &World, id: &str, body: &Value) {
-    let reply = world.send(genuine(world, id, body)).await;
+    let reply = world.send(world.genuine_event(id, body)).await;
     assert_eq!(reply.expect(200), json!({ "received": true }));
 }
 
@@ -103,14 +69,14 @@ flows! {
     async fn n16_an_event_that_is_not_shown_to_be_the_gateways_is_refused_and_leaves_nothing(world: &mut World) {
         let customer = world.customer().await;
         let order = open_order(world, &customer, vec![Step::Drop]).await;
-        let (body, now) = (event(&order, "captured"), world.now().0);
+        let (body, now) = (gateway_event(&order, "captured"), world.now().0);
         let text = body.to_string();
-        let stranger = delivery(world, "gev_1", &text, ([9; 32], now));
+        let stranger = world.event_delivery("gev_1", &text, ([9; 32], now));
         refused_and_not_kept(world, "another secret", stranger).await;
         for at in [now - TOLERANCE_S - 1, now + TOLERANCE_S + 1] {
-            refused_and_not_kept(world, "another time", delivery(world, "gev_1", &text, (EVENT_SECRET, at))).await;
+            refused_and_not_kept(world, "another time", world.event_delivery("gev_1", &text, (EVENT_SECRET, at))).await;
         }
-        let good = genuine(world, "gev_1", &body);
+        let good = world.genuine_event("gev_1", &body);
         for name in ["webhook-id", "webhook-timestamp", "webhook-signature"] {
             let mut without = good.clone();
             without.headers.remove(name);
@@ -131,8 +97,8 @@ flows! {
     async fn n16_while_a_rotation_lasts_the_secret_before_counts_too(world: &mut World) {
         let customer = world.customer().await;
         let order = open_order(world, &customer, vec![Step::CaptureThenDrop]).await;
-        let text = event(&order, "captured").to_string();
-        world.send(delivery(world, "gev_old", &text, (EVENT_SECRET_BEFORE, world.now().0))).await.expect(200);
+        let text = gateway_event(&order, "captured").to_string();
+        world.send(world.event_delivery("gev_old", &text, (EVENT_SECRET_BEFORE, world.now().0))).await.expect(200);
         comes_to(world, &order, "completed").await;
         world.assert_all_booked().await;
     }
@@ -154,13 +120,13 @@ flows! {
     async fn n16_a_declining_event_fails_the_order(world: &mut World) {
         let customer = world.customer().await;
         let order = open_order(world, &customer, vec![Step::Drop]).await;
-        tell(world, "gev_1", &event(&order, "declined")).await;
+        tell(world, "gev_1", &gateway_event(&order, "declined")).await;
         comes_to(world, &order, "failed").await;
         let charge = heard(world, &order, 1).await;
         assert_eq!((&charge["decline_code"], &charge["decline_category"]), (&json!("insufficient_funds"), &json!("soft")));
         // What is not known to be final decides nothing.
         let other = open_order(world, &customer, vec![Step::Drop]).await;
-        let mut vague = event(&other, "declined");
+        let mut vague = gateway_event(&other, "declined");
         vague["data"]["decline_code"] = json!("try_again_later");
         tell(world, "gev_2", &vague).await;
         heard(world, &other, 1).await;
@@ -238,7 +204,7 @@ flows! {
     async fn n16_an_unknown_reference_and_an_event_that_nobody_understands_are_parked(world: &mut World) {
         let customer = world.customer().await;
         let order = world.order(&customer, 1_000, "tok_success").await.expect(201);
-        let mut unknown = event(&order, "captured");
+        let mut unknown = gateway_event(&order, "captured");
         unknown["data"]["reference"] = json!("chg_ffffffffffffffffffffffffffffffff");
         tell(world, "gev_1", &unknown).await;
         tell(world, "gev_2", &json!({ "type": "payout.paid", "data": {} })).await;
@@ -258,13 +224,13 @@ flows! {
         let customer = world.customer().await;
         let paid = world.order(&customer, 1_000, "tok_success").await.expect(201);
         for (id, status) in [("gev_1", "captured"), ("gev_2", "declined"), ("gev_3", "voided"), ("gev_4", "pending")] {
-            tell(world, id, &event(&paid, status)).await;
+            tell(world, id, &gateway_event(&paid, status)).await;
         }
         let charge = heard(world, &paid, 4).await;
         assert_eq!(verdicts(&charge), ["ignored/known", "ignored/stale", "ignored/stale", "ignored/stale"], "{charge}");
         assert_eq!((&charge["state"], order_state(world, &paid).await.as_str()), (&json!("captured"), "completed"));
         // Another collection under our reference would be money twice: a person has to look.
-        let mut twice = event(&paid, "captured");
+        let mut twice = gateway_event(&paid, "captured");
         twice["data"]["id"] = json!("gch_another");
         tell(world, "gev_5", &twice).await;
         let charge = heard(world, &paid, 5).await;
@@ -276,27 +242,76 @@ flows! {
     async fn n16_a_repeated_id_with_another_body_is_answered_and_changes_nothing(world: &mut World) {
         let customer = world.customer().await;
         let order = open_order(world, &customer, vec![Step::Drop]).await;
-        tell(world, "gev_1", &event(&order, "pending")).await;
+        tell(world, "gev_1", &gateway_event(&order, "pending")).await;
         let first = heard(world, &order, 1).await;
-        tell(world, "gev_1", &event(&order, "captured")).await;
+        tell(world, "gev_1", &gateway_event(&order, "captured")).await;
         assert_eq!(heard(world, &order, 1).await["events"], first["events"]);
         assert_eq!((order_state(world, &order).await.as_str(), world.available(&customer).await), ("processing", 0));
     }
 
     async fn an_event_without_a_definite_word_has_the_gateway_asked_at_once(world: &mut World) {
         let customer = world.customer().await;
-        let order = world.order(&customer, 1_000, "tok_timeout_then_success").await.expect(202);
+        let order = world.order(&customer, 1_000, "tok_success_then_lost_answer").await.expect(202);
         // The clock stands still: only the event can bring the next look.
-        tell(world, "gev_1", &event(&order, "pending")).await;
+        tell(world, "gev_1", &gateway_event(&order, "pending")).await;
         comes_to(world, &order, "completed").await;
         assert_eq!((world.available(&customer).await, world.sandbox.charges().len()), (1_000, 1));
         world.assert_all_booked().await;
     }
 
+    async fn an_event_tells_that_the_payer_has_proved_who_they_are(world: &mut World) {
+        let customer = world.customer().await;
+        world.sandbox.script_events("tok_requires_action", vec![EventStep::default()]);
+        let order = world.order(&customer, 1_000, "tok_requires_action").await.expect(202);
+        assert_eq!(order["state"], "requires_action", "{order}");
+        let page = order.pointer("/next_action/redirect_url").and_then(Value::as_str).expect("a page").to_owned();
+        assert_eq!(world.send(Call::post_text(page, "outcome=confirm")).await.status, 200);
+        // The clock stands still: nobody asks the gateway.
+        comes_to(world, &order, "completed").await;
+        assert_eq!(verdicts(&heard(world, &order, 2).await), ["ignored/known", "applied/-"]);
+        world.assert_all_booked().await;
+    }
+
+    async fn an_event_tells_that_the_money_is_reserved_and_it_is_collected_then(world: &mut World) {
+        let customer = world.customer().await;
+        world.sandbox.script("tok_reserved", vec![Step::AuthorizeThenDrop]);
+        world.sandbox.script_events("tok_reserved", vec![EventStep::default()]);
+        let order = world.order(&customer, 1_000, "tok_reserved").await.expect(202);
+        comes_to(world, &order, "completed").await;
+        assert_eq!(world.available(&customer).await, 1_000);
+        let charge = heard(world, &order, 1).await;
+        assert_eq!(verdicts(&charge)[0], "applied/-", "{charge}");
+        world.assert_all_booked().await;
+    }
+
+    async fn a_parked_event_is_tried_again_or_left_aside_by_the_operator(world: &mut World) {
+        let customer = world.customer().await;
+        let order = open_order(world, &customer, vec![Step::CaptureThenDrop]).await;
+        let mut other = gateway_event(&order, "captured");
+        other["merchant"] = json!("mrc_somebody");
+        tell(world, "gev_1", &other).await;
+        assert_eq!(verdicts(&heard(world, &order, 1).await), ["parked/wrong_merchant"]);
+        let db = &world.api.app.db;
+        let parked = parked_events::parked(db).await.expect("a read");
+        assert_eq!(parked.iter().map(|event| event.event_id.as_str()).collect::<Vec<_>>(), ["gev_1"]);
+        let decide = async |id: &str, verdict| {
+            let said = (verdict, "asked the gateway");
+            parked_events::decide_parked(db, &world.platform, ("sandbox", id), said).await.expect("a write")
+        };
+        assert!(!decide("gev_2", parked_events::Verdict::Dismissed).await);
+        // Nothing was put right: it is parked again.
+        assert!(decide("gev_1", parked_events::Verdict::Again).await);
+        assert_eq!(verdicts(&heard(world, &order, 1).await), ["parked/wrong_merchant"]);
+        assert!(decide("gev_1", parked_events::Verdict::Dismissed).await);
+        assert!(!decide("gev_1", parked_events::Verdict::Dismissed).await, "once");
+        assert_eq!(verdicts(&heard(world, &order, 1).await), ["ignored/dismissed"]);
+        assert_eq!((order_state(world, &order).await.as_str(), world.available(&customer).await), ("processing", 0));
+    }
+
     async fn an_event_that_was_answered_is_applied_after_a_restart(world: &mut World) {
         let customer = world.customer().await;
         let order = open_order(world, &customer, vec![Step::CaptureThenDrop]).await;
-        tell(world, "gev_1", &event(&order, "captured")).await;
+        tell(world, "gev_1", &gateway_event(&order, "captured")).await;
         world.restart_api().await;
         // Should the node that ended not have given its lease back: it expires before the charge is looked at again.
         world.clock.advance(4);
@@ -308,8 +323,8 @@ flows! {
         let customer = world.customer().await;
         let order = open_order(world, &customer, vec![Step::CaptureThenDrop]).await;
         let calls = |status: &str, from: usize| -> Vec<Call> {
-            let body = event(&order, status);
-            (from..from + 8).map(|number| genuine(world, &format!("gev_{number}"), &body)).collect()
+            let body = gateway_event(&order, status);
+            (from..from + 8).map(|number| world.genuine_event(&format!("gev_{number}"), &body)).collect()
         };
         let mut all = calls("captured", 0);
         all.extend(calls("pending", 8));
@@ -331,7 +346,7 @@ flows! {
         let calls: Vec<Call> = (0..16)
             .map(|number| {
                 let status = if number % 2 == 0 { "captured" } else { "declined" };
-                genuine(world, &format!("gev_{number}"), &event(&order, status))
+                world.genuine_event(&format!("gev_{number}"), &gateway_event(&order, status))
             })
             .collect();
         assert_eq!(with_status(&world.race(calls).await, 200), 16);
@@ -342,8 +357,10 @@ flows! {
             Some("declined") => assert_eq!((state.as_str(), balance), ("failed", 0)),
             other => panic!("{other:?}: {charge}"),
         }
-        // Every "captured" beside a decline waits for a person.
-        let waiting = verdicts(&charge).iter().filter(|verdict| *verdict == "parked/contradicts_end").count();
-        assert_eq!(waiting, if state == "failed" { 8 } else { 0 }, "{charge}");
+        // Money beside a decline is in suspense, once.
+        let late = verdicts(&charge).iter().filter(|verdict| *verdict == "applied/late_success").count();
+        assert_eq!(late, usize::from(state == "failed"), "{charge}");
+        let booked = world.rows("ledger_txn").await;
+        assert_eq!(booked.len(), 1, "{booked:?}");
     }
 }

@@ -10,6 +10,7 @@ pub(crate) mod gateway_events;
 pub mod kyc;
 mod once;
 mod owner;
+pub mod parked_events;
 pub mod reviews;
 pub mod transfers;
 pub mod views;

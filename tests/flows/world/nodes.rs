@@ -243,11 +243,6 @@ impl World {
         node
     }
 
-    /// Stops the sandbox gateway: whoever calls it is refused. What it collected stays on its record.
-    pub(crate) async fn stop_gateway(&self) {
-        self.gateway_node.stop().await;
-    }
-
     /// Stops the authorization server and closes its port: whoever calls is refused.
     pub(crate) async fn stop_authz(&mut self) {
         self.authz.socket = None;
