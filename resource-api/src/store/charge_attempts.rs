@@ -73,7 +73,7 @@ pub struct Attempt {
 row!(Attempt { attempt_id, channel, heard, reason, heard_at_s });
 
 const LIST: &str = "SELECT attempt_id, channel, heard, reason, heard_at_s FROM charge_attempt
-    WHERE charge_id = $1 ORDER BY attempt_id LIMIT $2";
+    WHERE charge_id = $1 ORDER BY heard_at_s, attempt_id LIMIT $2";
 
 /// What was heard of a charge, oldest first, at most `limit`.
 pub async fn list_attempts(tx: &mut Tx, charge_id: &str, limit: i64) -> Result<Vec<Attempt>, Fault> {

@@ -70,6 +70,8 @@ pub(super) async fn ask_gateway(app: &App, charge: &Charge) -> Result<Asked, Fau
         money: Money { amount: charge.amount, currency: charge.currency.clone() },
         source: charge.source_token.clone(),
     };
+    // Both calls of one round may fall into one millisecond: the second one's id is made to sort after the first's.
+    let attempt_id = app.platform.new_id("att");
     let mut trail = Vec::new();
     if charge.attempt > 1 || awaits == Awaits::Payer {
         let found = match app.gateway.find(&ask).await {
@@ -79,7 +81,7 @@ pub(super) async fn ask_gateway(app: &App, charge: &Charge) -> Result<Asked, Fau
         // That the payer is still awaited is no news.
         let news = awaits != Awaits::Payer || found.leads_to() != Some(ChargeState::RequiresAction);
         if news {
-            trail.push(Heard::new(&app.platform, Channel::Probe, &found));
+            trail.push(Heard::new(attempt_id.clone(), Channel::Probe, &found));
         }
         let only_looks = awaits == Awaits::Charge && (is_soon(app, charge) || is_old(app, charge));
         if awaits.is_met_by(&found) || awaits == Awaits::Payer || only_looks {
@@ -91,7 +93,7 @@ pub(super) async fn ask_gateway(app: &App, charge: &Charge) -> Result<Asked, Fau
         Awaits::Void => (Channel::Void, app.gateway.void(&ask).await),
         Awaits::Charge | Awaits::Payer => (Channel::Charge, app.gateway.charge(&ask).await),
     };
-    trail.push(Heard::new(&app.platform, channel, &answer));
+    trail.push(Heard::new(attempt_id + "_2", channel, &answer));
     Ok(Asked { answer, trail })
 }
 

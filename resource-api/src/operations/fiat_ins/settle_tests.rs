@@ -131,7 +131,7 @@ impl Stage {
             order: order(name),
             charge_id: format!("chg_{name}"),
             provider: "sandbox".to_owned(),
-            trail: vec![Heard::new(&self.platform, Channel::Charge, &answer)],
+            trail: vec![Heard::new(self.platform.new_id("att"), Channel::Charge, &answer)],
             answer,
             held: Some(Held { holder: "me".to_owned(), next: (ChargeState::Unknown, 5_000) }),
             txn_id: self.platform.new_id("txn"),

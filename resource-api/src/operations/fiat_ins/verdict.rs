@@ -2,7 +2,6 @@
 
 use std::ops::Deref;
 
-use chassis::Platform;
 use chassis::claim::StoredAnswer;
 use keys::UnixSeconds;
 
@@ -26,13 +25,9 @@ pub(crate) struct Heard {
 }
 
 impl Heard {
-    pub(super) fn new(platform: &Platform, channel: Channel, answer: &Answer) -> Self {
-        Self {
-            attempt_id: platform.new_id("att"),
-            channel,
-            said: answer.word(),
-            reason: answer.reason().map(str::to_owned),
-        }
+    /// `attempt_id` sorts after those of what was heard before.
+    pub(super) fn new(attempt_id: String, channel: Channel, answer: &Answer) -> Self {
+        Self { attempt_id, channel, said: answer.word(), reason: answer.reason().map(str::to_owned) }
     }
 }
 
@@ -73,7 +68,7 @@ impl Verdict {
         channel: Channel,
         reason: Option<String>,
     ) -> Self {
-        let mut heard = Heard::new(&app.platform, channel, &answer);
+        let mut heard = Heard::new(app.platform.new_id("att"), channel, &answer);
         heard.reason = reason.or(heard.reason);
         Self::new(app, (order, charge), answer, vec![heard])
     }

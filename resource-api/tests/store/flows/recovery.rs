@@ -42,15 +42,15 @@ async fn a_charge_left_at_any_point_is_completed_once() {
     // What a crash leaves: after A, after B0, and after the gateway collected but before C.
     const LEFT: [(&str, &str); 3] = [
         (
-            "UPDATE charge SET state = 'ready', attempt = 0, lease_holder = NULL, due_at_ms = 0",
+            "UPDATE charge SET state = 'ready', attempt = 0, lease_holder = NULL, due_at_ms = 0, submitted_at_s = NULL",
             "tok_left_ready",
         ),
         (
-            "UPDATE charge SET state = 'submitting', attempt = 1, lease_holder = 'gone', due_at_ms = 0",
+            "UPDATE charge SET state = 'submitting', attempt = 1, lease_holder = 'gone', due_at_ms = 0, submitted_at_s = 1",
             "tok_left_leased",
         ),
         (
-            "UPDATE charge SET state = 'submitting', attempt = 1, lease_holder = 'gone', due_at_ms = 0",
+            "UPDATE charge SET state = 'submitting', attempt = 1, lease_holder = 'gone', due_at_ms = 0, submitted_at_s = 1",
             "tok_left_collected",
         ),
     ];
