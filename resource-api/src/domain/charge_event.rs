@@ -62,23 +62,15 @@ pub fn meaning(state: ChargeState, told: Told) -> Meaning {
     match (state, told) {
         // It never left this house.
         (S::Ready, _) => Meaning::Park("not_sent"),
-        (S::Captured, Told::Captured) | (S::Declined, Told::Declined) | (S::Voided, Told::Voided) => {
-            Meaning::Ignore(KNOWN)
-        }
-        // Money after a definite no: it is booked, but not for the order, which has ended.
+        _ if state.as_str() == told.as_str() => Meaning::Ignore(KNOWN),
+        // Also money after a definite no: it is booked, but not for the order, which has ended.
         (S::Declined | S::Voided, Told::Captured) => Meaning::Settle,
-        (S::Captured | S::Declined | S::Voided, _) => Meaning::Ignore(STALE),
-        (_, Told::Captured | Told::Declined | Told::Voided) => Meaning::Settle,
-        (S::Submitting | S::Unknown | S::Manual | S::RequiresAction, Told::Authorized) => Meaning::Settle,
+        _ if state.is_final() => Meaning::Ignore(STALE),
+        (_, Told::Authorized | Told::Captured | Told::Declined | Told::Voided) => Meaning::Settle,
         // Our own call is under way, or its lease ends soon.
         (S::Submitting, _) => Meaning::Ignore("under_way"),
-        (S::Authorized, Told::Pending | Told::RequiresAction) | (S::RequiresAction, Told::Pending) => {
-            Meaning::Ignore(STALE)
-        }
-        (S::Authorized, Told::Authorized) | (S::RequiresAction, Told::RequiresAction) => {
-            Meaning::Ignore(KNOWN)
-        }
-        (S::Unknown | S::Manual, _) => Meaning::Look,
+        (S::Authorized | S::RequiresAction, _) => Meaning::Ignore(STALE),
+        _ => Meaning::Look,
     }
 }
 

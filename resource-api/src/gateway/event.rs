@@ -276,7 +276,7 @@ mod tests {
     #[test]
     fn what_is_not_understood_is_kept_without_a_word_of_it() {
         for body in [
-            "".to_owned(),
+            String::new(),
             "not json".to_owned(),
             "{}".to_owned(),
             with("/type", json!("payout.paid")),
