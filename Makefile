@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench tools
+.PHONY: help run test lint bench tools fetch
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -11,19 +11,22 @@ run: ## build, start both services on SQLite, walk the tour, stay up
 	@echo "Building Countersign. The first build compiles some 300 crates and takes a few minutes; later ones take seconds."
 	cargo run --locked -- dev --tour
 
-test: tools ## every test, on SQLite and on PostgreSQL
+test: tools fetch ## every test, on SQLite and on PostgreSQL
 	cargo test --locked --workspace --all-targets
 	cargo test --locked --workspace --doc
 
-lint: ## rustfmt, clippy, rustdoc and the source test; warnings are errors
+lint: fetch ## rustfmt, clippy, rustdoc and the source test; warnings are errors
 	cargo fmt --all -- --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --quiet
 	cargo test --locked --test flows tidy::
 
-bench: ## the benchmark table, as ratios against floors of the same run (a minute and a half, after a release build)
+bench: ## the benchmark tables: rows against floors of the same run, token issue beside floods (four minutes after a release build)
 	cargo build --locked --release -p countersign -p bench
 	target/release/bench
 
 tools: ## install what the tests need (PostgreSQL server)
 	.ci/tools
+
+fetch: ## download every crate of the lock file, also those of other platforms, which the source test looks at
+	cargo fetch --locked

@@ -5,6 +5,7 @@
 mod commands;
 mod dev;
 mod listen;
+mod routes;
 mod tour;
 
 use std::process::ExitCode;

@@ -3,6 +3,7 @@
 //! Servers run as processes of their own; their CPU time is read from the system before and after each load. Quote
 //! ratios: absolute figures of a shared machine swing by half.
 
+mod floods;
 mod floor;
 mod guarded;
 mod load;
@@ -33,9 +34,15 @@ fn main() -> anyhow::Result<()> {
     match mode.as_deref() {
         Some("floor") => runtime.block_on(floor::serve(&folder(arguments.next())?)),
         Some("guarded") => runtime.block_on(guarded::serve(&folder(arguments.next())?)),
-        None => runtime.block_on(rows::measure_all(LOAD)),
+        None => runtime.block_on(async {
+            rows::measure_all(LOAD).await?;
+            println!();
+            floods::measure(LOAD).await
+        }),
+        Some("floods") => runtime.block_on(floods::measure(LOAD)),
         Some("--help" | "-h") => {
-            println!("bench: measures every row and prints the table (about a minute). No arguments.");
+            println!("bench: measures every row and prints the table, then token issue beside floods (about four minutes).
+bench floods: only the latter.");
             Ok(())
         }
         Some(other) => anyhow::bail!("{other:?} is not known; `bench --help`"),

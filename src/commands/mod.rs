@@ -5,6 +5,8 @@ mod audit;
 mod explain;
 mod gateway_events;
 mod ledger;
+mod ready;
+mod sandbox_gateway;
 mod serve;
 
 use std::path::PathBuf;
@@ -40,6 +42,13 @@ enum Command {
         #[arg(long, required = true, value_name = "FILE")]
         config: Vec<PathBuf>,
     },
+    /// Ask the service of a configuration whether it is ready for traffic; exit status 1 if not. For health checks.
+    Ready(ServiceArguments),
+    /// Print which service answers which path of the front door, for a load balancer: a regular expression and a
+    /// service a line, the first match decides.
+    Routes,
+    /// Run the sandbox payment gateway: test cards, scripted outcomes, no money.
+    SandboxGateway(sandbox_gateway::Arguments),
     /// Bring partners, clients and allowed operations to what a platform file says; prints the difference.
     Apply {
         /// Configuration file of the authorization server.
@@ -115,6 +124,12 @@ impl Cli {
             Command::Authz(arguments) => serve::authz(&arguments.config).await,
             Command::ResourceApi(arguments) => serve::resource_api(&arguments.config).await,
             Command::Migrate { config } => serve::migrate(&config).await,
+            Command::Ready(arguments) => ready::run(&arguments.config).await,
+            Command::SandboxGateway(arguments) => sandbox_gateway::run(arguments).await,
+            Command::Routes => {
+                print!("{}", crate::routes::Routes::of_services()?);
+                Ok(ExitCode::SUCCESS)
+            }
             Command::Apply { config, file } => apply::run(&config, &file).await,
             Command::Explain { error_id, place } => explain::explain(&error_id, place).await,
             Command::Audit { command: AuditCommand::Verify(place) } => audit::verify(place).await,

@@ -23,6 +23,7 @@ use super::Sockets;
 use super::authority::Authority;
 use super::credentials::{Credentials, write_private};
 use super::{door, sink};
+use crate::routes::Routes;
 
 /// How long the payments API may take to hear of the directory.
 const READY_TRIES: u32 = 600;
@@ -158,10 +159,9 @@ pub(crate) async fn start(
     .await
     .context("start the payments API")?;
     let front = door::Door {
+        routes: Routes::of_services()?,
         authz: authz::http::router(authz.app()),
-        authz_paths: door::dialect_paths(&serde_json::to_value(authz::http::openapi())?),
         resource_api: resource_api::http::router(&resource_api.app)?,
-        resource_api_paths: door::dialect_paths(&serde_json::to_value(resource_api::http::openapi())?),
         nobody: layered(
             Router::new(),
             HttpOptions::new("front-door", vec![origin(&credentials.front_door)?]),

@@ -1,278 +1,116 @@
-//! Charges in the hands of people: who may look, ask again, and settle what could not be found out — once, by another
-//! client than the one that made the order, with evidence.
+//! Charges that take more than one answer: the payer is sent to the bank, money is reserved before it is collected, an
+//! order is withdrawn while the gateway waits.
 
-use chassis::audit::{AuditFilter, list_audit};
-use resource_api::sandbox::Step;
+use resource_api::sandbox::{Outcome, Step};
 use serde_json::{Value, json};
 
-use crate::world::call::with_status;
-use crate::world::{Call, Customer, Reply, World, charge_of, eventually, gateway_event};
+use crate::world::{Call, Customer, Reply, World, eventually};
 
-/// The gateway's keys are gone after a day: whatever is still unknown then is left to a person.
-const GIVEN_UP_S: i64 = 86_401;
-
-async fn read(world: &World, charge: &str) -> Value {
-    world.get_as("ta/backend", &format!("/v1/charges/{charge}")).await
+fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
+    value.pointer(pointer).and_then(Value::as_str).unwrap_or_else(|| panic!("no {pointer} in {value}"))
 }
 
-async fn order_state(world: &World, order: &Value) -> String {
-    let path = format!("/v1/fiat-ins/{}", order["id"].as_str().expect("an id"));
-    world.get_as("ta/backend", &path).await["state"].as_str().expect("a state").to_owned()
+async fn comes_to(world: &World, order: &Value, state: &str) -> Value {
+    let look = || async {
+        let order = world.get_as("ta/backend", &format!("/v1/fiat-ins/{}", text(order, "/id"))).await;
+        (order["state"] == state).then_some(order)
+    };
+    eventually("the order's end", look).await
 }
 
-/// Lets a day pass and waits until the charge of the order is left to a person; the directory is fresh again.
-async fn left_to_a_person(world: &World, order: &Value) -> String {
-    let charge = charge_of(order);
-    world.clock.advance(GIVEN_UP_S);
-    world.api.ready().await;
-    eventually("the charge is left to a person", || async {
-        (read(world, &charge).await["state"] == "manual").then_some(())
-    })
-    .await;
-    charge
+/// An order whose payer has to go to the bank.
+async fn awaiting(world: &World, customer: &Customer, instrument: &str) -> Value {
+    let reply = world.order(customer, 1_000, instrument).await;
+    assert_eq!((reply.status, &reply.body["state"]), (202, &json!("requires_action")), "{}", reply.text);
+    reply.body
 }
 
-/// An order that the gateway collected and never told of: it is unreachable since.
-async fn collected_in_silence(world: &World, customer: &Customer) -> Value {
-    world.sandbox.script("tok_gone", vec![Step::CaptureThenDrop]);
-    let order = world.order(customer, 1_000, "tok_gone").await.expect(202);
-    world.sandbox.vanish(true);
-    order
-}
-
-/// An order of which the gateway never knew anything.
-async fn never_collected(world: &World, customer: &Customer) -> Value {
-    world.sandbox.script("tok_broken", vec![Step::ServerError]);
-    world.order(customer, 1_000, "tok_broken").await.expect(202)
-}
-
-fn captured() -> Value {
-    json!({ "outcome": "captured", "evidence": "settlement report 2026-01-02, line 4", "provider_ref": "gch_seen" })
-}
-
-fn declined() -> Value {
-    json!({ "outcome": "declined", "evidence": "support case 77 of the gateway", "decline_code": "card_declined" })
-}
-
-async fn resolve_call(world: &World, client: &str, charge: &str, body: &Value) -> Call {
-    world.call_as(client, "POST", &format!("/v1/charges/{charge}/resolve"), Some(body)).await
-}
-
-async fn resolve(world: &World, client: &str, charge: &str, body: &Value) -> Reply {
-    world.send(resolve_call(world, client, charge, body).await).await
-}
-
-/// A genuine event of the gateway about the charge of an order.
-fn captured_event(world: &World, id: &str, order: &Value) -> Call {
-    world.genuine_event(id, &gateway_event(order, "captured"))
+async fn cancel(world: &World, client: &str, order: &Value) -> Reply {
+    let path = format!("/v1/fiat-ins/{}/cancel", text(order, "/id"));
+    world.send(world.call_as(client, "POST", &path, Some(&json!({}))).await).await
 }
 
 flows! {
-    async fn a_second_client_settles_what_could_not_be_found_out_and_the_wallet_is_credited_once(world: &mut World) {
+    async fn a_payer_is_sent_to_the_bank_and_the_order_completes(world: &mut World) {
         let receiver = world.receiver("ta").await;
         let customer = world.customer().await;
-        let order = collected_in_silence(world, &customer).await;
-        let charge = left_to_a_person(world, &order).await;
-        assert_eq!(order_state(world, &order).await, "processing");
-        let waiting = world.get_as("ta/backend", "/v1/charges?state=manual").await;
-        assert_eq!(waiting["data"][0]["id"], json!(charge), "{waiting}");
-        resolve(world, "ta/backend", &charge, &captured()).await.refused(403, "insufficient_scope");
-        resolve(world, "tb/reviewer", &charge, &captured()).await.refused(404, "not_found");
-
-        let call = resolve_call(world, "ta/reviewer", &charge, &captured()).await;
-        let settled = world.send(call.clone()).await;
-        assert_eq!((settled.status, &settled.body["state"]), (200, &json!("captured")), "{}", settled.text);
-        assert_eq!(settled.body["resolution"]["evidence"], captured()["evidence"]);
-        assert_eq!(settled.body["provider_ref"], "gch_seen");
-        let heard = settled.body["attempts"].as_array().and_then(|all| all.last()).cloned().expect("what was heard");
-        assert_eq!((&heard["channel"], &heard["heard"]), (&json!("person"), &json!("captured")), "{heard}");
-        assert_eq!(world.send(call.clone()).await.same(), settled.same(), "a repeat is answered alike");
-        let changed = world.send(call.with_body(declined().to_string())).await;
-        assert_eq!(changed.status, 422, "{}", changed.text);
-        resolve(world, "ta/reviewer", &charge, &declined()).await.refused(409, "terminal");
-
-        assert_eq!((order_state(world, &order).await.as_str(), world.available(&customer).await), ("completed", 1_000));
-        let completed = |event: &Value| event["type"] == "fiat_in.completed";
-        receiver.wait_for("fiat_in.completed", completed).await;
-        world.assert_all_booked().await;
-
-        let filter = AuditFilter { action: Some("charge.resolved".to_owned()), ..AuditFilter::default() };
-        let rows = world.api.app.db.read(move |tx| {
-            let filter = filter.clone();
-            Box::pin(async move { list_audit(tx, &filter, 10).await })
-        });
-        let rows = rows.await.expect("the audit");
-        let [row] = rows.as_slice() else { panic!("{rows:?}") };
-        assert_eq!((&row.client_id, &row.object_id), (&world.client("ta/reviewer").client_id, &charge));
-        assert!(row.details.contains("settlement report 2026-01-02, line 4"), "{row:?}");
-    }
-
-    async fn a_charge_settled_as_declined_fails_the_order_and_a_later_capture_goes_to_suspense(world: &mut World) {
-        let customer = world.customer().await;
-        let order = never_collected(world, &customer).await;
-        let charge = left_to_a_person(world, &order).await;
-        let settled = resolve(world, "ta/reviewer", &charge, &declined()).await.expect(200);
-        assert_eq!((&settled["state"], &settled["decline_code"]), (&json!("declined"), &json!("card_declined")));
-        assert_eq!((order_state(world, &order).await.as_str(), world.available(&customer).await), ("failed", 0));
-        world.send(captured_event(world, "gev_1", &order)).await.expect(200);
-        let applied = || async {
-            let events = read(world, &charge).await["events"].clone();
-            (events[0]["state"] == "applied").then(|| events[0]["reason"].clone())
-        };
-        assert_eq!(eventually("the event is applied", applied).await, "late_success");
-        assert_eq!((order_state(world, &order).await.as_str(), world.available(&customer).await), ("failed", 0));
-        let suspense = "SELECT COUNT(*) FROM ledger_txn WHERE kind = 'late_success'";
-        assert_eq!(world.number(suspense.to_owned()).await, 1);
-    }
-
-    async fn the_client_that_made_an_order_does_not_settle_its_charge(world: &mut World) {
-        let customer = world.customer().await;
-        world.sandbox.script("tok_broken", vec![Step::ServerError]);
-        let mut body = world.payment(&customer, 1_000, "tok_broken");
-        body["customer"] = json!(customer.customer_id);
-        let order = world.post_as("ta/both", "/v1/fiat-ins", &body, 202).await;
-        resolve(world, "ta/reviewer", &charge_of(&order), &declined()).await.refused(409, "invalid_state");
-        let charge = left_to_a_person(world, &order).await;
-        for body in [captured(), declined()] {
-            resolve(world, "ta/both", &charge, &body).await.refused(403, "four_eyes_required");
-        }
-        assert_eq!(read(world, &charge).await["state"], "manual");
-        resolve(world, "ta/reviewer", &charge, &declined()).await.expect(200);
-        resolve(world, "ta/both", &charge, &declined()).await.refused(409, "terminal");
-    }
-
-    async fn evidence_is_needed_and_holds_no_card_number(world: &mut World) {
-        let customer = world.customer().await;
-        let order = never_collected(world, &customer).await;
-        let charge = left_to_a_person(world, &order).await;
-        let long = "x".repeat(501);
-        for (evidence, code) in [
-            ("  ", "evidence_required"),
-            (long.as_str(), "evidence_too_long"),
-            ("card 4242 4242 4242 4242 was charged", "evidence_not_allowed"),
-        ] {
-            let body = json!({ "outcome": "declined", "evidence": evidence });
-            let reply = resolve(world, "ta/reviewer", &charge, &body).await;
-            reply.refused(422, code);
-            reply.points_at("/evidence");
-            assert!(!reply.text.contains("4242 4242"), "{}", reply.text);
-        }
-        let wrong = json!({ "outcome": "captured", "evidence": "x", "decline_code": "card_declined" });
-        resolve(world, "ta/reviewer", &charge, &wrong).await.refused(422, "decline_code_not_allowed");
-        let other = json!({ "outcome": "refunded", "evidence": "x" });
-        let reply = resolve(world, "ta/reviewer", &charge, &other).await;
-        assert!(matches!(reply.status, 400 | 422), "{}", reply.text);
-        assert_eq!(read(world, &charge).await["state"], "manual");
-    }
-
-    async fn of_many_who_settle_a_charge_at_once_one_does(world: &mut World) {
-        let customer = world.customer().await;
-        let order = collected_in_silence(world, &customer).await;
-        let charge = left_to_a_person(world, &order).await;
-        let mut calls = Vec::new();
-        for index in 0..16 {
-            let client = if index % 3 == 0 { "ta/both" } else { "ta/reviewer" };
-            let body = if index % 2 == 0 { captured() } else { declined() };
-            calls.push(resolve_call(world, client, &charge, &body).await);
-        }
-        let replies = world.race(calls).await;
-        assert_eq!((with_status(&replies, 200), with_status(&replies, 409)), (1, 15));
-        let winner = replies.iter().find(|reply| reply.status == 200).expect("a winner");
-        let (state, balance) = if winner.body["state"] == "captured" { ("completed", 1_000) } else { ("failed", 0) };
-        assert_eq!((order_state(world, &order).await.as_str(), world.available(&customer).await), (state, balance));
-        assert_eq!(world.rows("charge_resolution").await.len(), 1);
-    }
-
-    async fn of_a_person_and_an_event_at_once_one_settles_the_charge(world: &mut World) {
-        let customer = world.customer().await;
-        let order = collected_in_silence(world, &customer).await;
-        let charge = left_to_a_person(world, &order).await;
-        let mut calls: Vec<Call> =
-            (0..4).map(|number| captured_event(world, &format!("gev_{number}"), &order)).collect();
-        for _ in 0..4 {
-            calls.push(resolve_call(world, "ta/reviewer", &charge, &declined()).await);
-        }
-        let replies = world.race(calls).await;
-        assert_eq!(with_status(&replies[..4], 200), 4, "every event is taken");
-        let settled_by_hand = with_status(&replies[4..], 200);
-        assert_eq!(settled_by_hand + with_status(&replies[4..], 409), 4);
-        assert!(settled_by_hand <= 1);
-        let done = || async {
-            let charge = read(world, &charge).await;
-            let waits = charge["events"].as_array()?.iter().any(|event| event["state"] == "received");
-            (!waits && charge["settled_at"].is_i64()).then_some(charge)
-        };
-        let charge = eventually("the charge is settled", done).await;
-        let by_hand = charge["resolution"].is_object();
-        assert_eq!(by_hand, settled_by_hand == 1, "{charge}");
-        let expected = if by_hand { ("failed", 0) } else { ("completed", 1_000) };
-        assert_eq!((order_state(world, &order).await.as_str(), world.available(&customer).await), expected);
-    }
-
-    async fn a_probe_has_the_gateway_asked_now_also_for_a_charge_left_to_a_person(world: &mut World) {
-        let customer = world.customer().await;
-        let probe = async |charge: &str, client: &str| {
-            let call = world.call_as(client, "POST", &format!("/v1/charges/{charge}/probe"), Some(&json!({}))).await;
-            world.send(call).await
-        };
-        // The clock stands still: without the probe nobody would look.
-        let order = world.order(&customer, 1_000, "tok_success_then_lost_answer").await.expect(202);
-        let charge = charge_of(&order);
-        probe(&charge, "ta/backend").await.refused(403, "insufficient_scope");
-        probe(&charge, "tb/reviewer").await.refused(404, "not_found");
-        assert_eq!(probe(&charge, "ta/reviewer").await.expect(202)["id"], json!(charge));
-        eventually("it is found out", || async { (order_state(world, &order).await == "completed").then_some(()) }).await;
-        probe(&charge, "ta/reviewer").await.refused(409, "terminal");
-
-        let late = collected_in_silence(world, &customer).await;
-        let charge = left_to_a_person(world, &late).await;
-        world.sandbox.vanish(false);
-        probe(&charge, "ta/reviewer").await.expect(202);
-        eventually("it is found out", || async { (order_state(world, &late).await == "completed").then_some(()) }).await;
-        assert_eq!(world.available(&customer).await, 2_000);
+        let token = world.open_token(&customer).await;
+        let mut body = world.payment(&customer, 1_000, "x");
+        body["payment_method"] = json!({ "card": {
+            "number": "4000000000003220", "exp_month": 12, "exp_year": 2030, "cvc": "737",
+        } });
+        let paid = world.pay(&token, &body).await;
+        assert_eq!((paid.status, &paid.body["state"]), (202, &json!("requires_action")), "{}", paid.text);
+        assert_eq!(world.pay(&token, &body).await.same(), paid.same());
+        let status = text(&paid.body, "/status_token");
+        let read = Call::get(format!("{}/v1/fiat-ins/{}", world.resource, text(&paid.body, "/id"))).bearer(status);
+        let followed = world.send(read.clone()).await.expect(200);
+        let page = text(&followed, "/next_action/redirect_url").to_owned();
+        let confirmed = world.send(Call::get(page.clone())).await;
+        assert!(confirmed.text.contains("Confirm the payment"), "{}", confirmed.text);
+        assert!(world.sandbox.confirm(text(&paid.body, "/charge/id")));
+        world.clock.advance(16);
+        let done = comes_to(world, &paid.body, "completed").await;
+        assert!(done.get("next_action").is_none(), "{done}");
+        assert_eq!(world.available(&customer).await, 1_000);
+        let waits = receiver.wait_for("fiat_in.requires_action", |event| event["type"] == "fiat_in.requires_action").await;
+        assert!(!waits.to_string().contains(&page), "where the payer goes is the caller's alone");
+        receiver.wait_for("fiat_in.completed", |event| event["type"] == "fiat_in.completed").await;
         world.assert_all_booked().await;
     }
 
-    async fn a_charge_left_to_a_person_is_only_looked_for_because_the_gateway_may_have_forgotten_its_key(world: &mut World) {
+    async fn a_restart_between_authorization_and_capture_ends_in_one_collection(world: &mut World) {
         let customer = world.customer().await;
-        let order = never_collected(world, &customer).await;
-        let charge = left_to_a_person(world, &order).await;
-        let (sent, heard) = (world.sandbox.arrivals(&charge), read(world, &charge).await["attempts"].clone());
-        // Sent again, it would be collected now.
-        world.sandbox.script("tok_broken", vec![Step::Capture]);
-        let path = format!("/v1/charges/{charge}/probe");
-        world.post_as("ta/reviewer", &path, &json!({}), 202).await;
-        let looked = || async {
-            let charge = read(world, &charge).await;
-            let more = charge["attempts"].as_array()?.len() > heard.as_array()?.len();
-            (more && charge["state"] == "manual").then_some(charge)
-        };
-        let after = eventually("it was looked for, and is left to a person again", looked).await;
-        assert_eq!(after["attempts"].as_array().and_then(|all| all.last()).expect("one")["channel"], "probe");
-        assert_eq!((world.sandbox.arrivals(&charge), world.sandbox.charges().len()), (sent, 0));
+        world.sandbox.script("tok_auth", vec![Step::Authorize]);
+        world.sandbox.script("tok_auth:capture", vec![Step::CaptureThenDrop]);
+        let reply = world.order(&customer, 1_000, "tok_auth").await;
+        assert_eq!((reply.status, text(&reply.body, "/charge/state")), (202, "authorized"), "{}", reply.text);
+        world.restart_api().await;
+        world.clock.advance(6);
+        let done = comes_to(world, &reply.body, "completed").await;
+        let charge_id = text(&done, "/charge/id");
+        assert_eq!((world.sandbox.arrivals(charge_id), world.sandbox.arrivals(&format!("{charge_id}:capture"))), (1, 1));
+        assert_eq!(world.available(&customer).await, 1_000);
+        world.assert_all_booked().await;
     }
 
-    async fn charges_are_listed_by_state_and_show_no_instrument(world: &mut World) {
+    async fn n1_an_order_that_waits_is_cancelled_by_its_own_partner_and_voided_at_the_gateway(world: &mut World) {
+        let receiver = world.receiver("ta").await;
         let customer = world.customer().await;
-        for _ in 0..2 {
-            world.order(&customer, 100, "tok_success").await.expect(201);
-        }
-        world.order(&customer, 100, "tok_decline").await.expect(201);
-        let all = world.get_as("ta/backend", "/v1/charges").await;
-        assert_eq!(all["data"].as_array().map(Vec::len), Some(3), "{all}");
-        assert!(!all.to_string().contains("tok_"), "{all}");
-        let declined = world.get_as("ta/backend", "/v1/charges?state=declined").await;
-        assert_eq!((declined["data"].as_array().map(Vec::len), &declined["has_more"]), (Some(1), &json!(false)));
-        assert_eq!(declined["data"][0]["decline_code"], "card_declined");
-        let first = world.get_as("ta/backend", "/v1/charges?limit=2").await;
-        let cursor = first["next_cursor"].as_str().expect("a cursor");
-        let rest = world.get_as("ta/backend", &format!("/v1/charges?limit=2&cursor={cursor}")).await;
-        assert_eq!(rest["data"].as_array().map(Vec::len), Some(1), "{rest}");
-        let wrong = world.call_as("ta/backend", "GET", "/v1/charges?state=lost", None).await;
-        world.send(wrong).await.refused(400, "invalid_state");
-        let moved = format!("/v1/charges?state=captured&cursor={cursor}");
-        let moved = world.call_as("ta/backend", "GET", &moved, None).await;
-        world.send(moved).await.refused(400, "invalid_cursor");
-        assert_eq!(world.get_as("tb/backend", "/v1/charges").await["data"], json!([]));
+        let order = awaiting(world, &customer, "tok_requires_action").await;
+        assert_eq!(cancel(world, "tb/backend", &order).await.status, 404);
+        let cancelled = cancel(world, "ta/backend", &order).await;
+        assert_eq!((cancelled.status, &cancelled.body["state"]), (200, &json!("cancelled")), "{}", cancelled.text);
+        cancel(world, "ta/backend", &order).await.refused(409, "order_ended");
+        let voided = || async {
+            world.sandbox.charges().iter().any(|charge| charge.outcome == Outcome::Voided).then_some(())
+        };
+        eventually("the void at the gateway", voided).await;
+        receiver.wait_for("fiat_in.cancelled", |event| event["type"] == "fiat_in.cancelled").await;
+        assert_eq!(world.available(&customer).await, 0);
+        assert_eq!(world.rows("ledger_entry").await, Vec::<String>::new());
+    }
+
+    async fn n9_money_that_comes_after_a_cancellation_is_kept_apart_once(world: &mut World) {
+        let receiver = world.receiver("ta").await;
+        let customer = world.customer().await;
+        let order = awaiting(world, &customer, "tok_late_success").await;
+        assert_eq!(cancel(world, "ta/backend", &order).await.status, 200);
+        let captured = || async {
+            world.sandbox.charges().iter().any(|charge| charge.outcome == Outcome::Captured).then_some(())
+        };
+        eventually("the capture that comes late", captured).await;
+        let told = || async {
+            world.clock.advance(6);
+            let order = world.get_as("ta/backend", &format!("/v1/fiat-ins/{}", text(&order, "/id"))).await;
+            (order["charge"]["state"] == "captured").then_some(order)
+        };
+        let order = eventually("the charge is known to be captured", told).await;
+        assert_eq!((&order["state"], world.available(&customer).await), (&json!("cancelled"), 0));
+        receiver.wait_for("charge.late_success", |event| event["type"] == "charge.late_success").await;
+        let entries = world.rows("ledger_entry").await;
+        assert_eq!(entries.len(), 2, "{entries:?}");
+        assert!(entries.iter().any(|row| row.contains("suspense:EUR")), "{entries:?}");
+        world.assert_books().await;
     }
 }

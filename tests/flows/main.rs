@@ -16,12 +16,17 @@
 #[macro_use]
 mod world;
 
+/// The front door's table, the very one of `countersign dev`.
+#[path = "../../src/routes.rs"]
+mod routes;
+
 mod amounts;
 mod audit;
 mod binary;
 mod by_hand;
 mod canaries;
 mod charges;
+mod charges_by_hand;
 mod commands;
 mod crash;
 mod directory;

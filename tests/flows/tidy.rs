@@ -223,3 +223,26 @@ fn foreign_types(sql: &str, name: &str) -> Vec<String> {
         .map(|word| format!("{name}: {word}"))
         .collect()
 }
+
+/// Each row of the checklist says which tests prove it: a path in backticks, then the names of tests in that file.
+#[test]
+fn every_test_that_the_security_checklist_names_exists() {
+    let mut wrong = Vec::new();
+    let mut named = 0;
+    for line in read(&root().join("docs/security-checklist.md")).lines().filter(|line| line.starts_with("| "))
+    {
+        let mut source = String::new();
+        for word in line.split('`').skip(1).step_by(2) {
+            if word.ends_with(".rs") {
+                source = read(&root().join(word));
+            } else if word.contains('_') && !source.is_empty() {
+                named += 1;
+                if !source.contains(&format!("fn {word}(")) {
+                    wrong.push(format!("{word}: no such test"));
+                }
+            }
+        }
+    }
+    assert!(named > 50, "the table was not understood");
+    assert_none("docs/security-checklist.md", &wrong);
+}

@@ -212,13 +212,11 @@ pub(super) fn door(
     (socket, platform): (Socket, &Platform),
 ) -> Task {
     let shutdown = Shutdown::new();
-    let document = |openapi| serde_json::to_value(openapi).expect("an OpenAPI document");
     let options = HttpOptions::new("front-door", vec![origin.parse().expect("an origin")]);
     let door = front_door::Door {
+        routes: crate::routes::Routes::of_services().expect("the table"),
         authz: authz::http::router(authz.running.app()),
-        authz_paths: front_door::dialect_paths(&document(authz::http::openapi())),
         resource_api: resource_api::http::router(&api.app).expect("the API's routes"),
-        resource_api_paths: front_door::dialect_paths(&document(resource_api::http::openapi())),
         nobody: layered(Router::new(), options, platform),
     };
     let listener = socket.listener();

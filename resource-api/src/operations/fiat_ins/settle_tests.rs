@@ -255,6 +255,66 @@ async fn a_definite_end_is_never_overwritten() {
 }
 
 #[tokio::test]
+async fn a_charge_passes_its_states_forwards_only_and_its_order_follows() {
+    for database in TestDatabase::both().await {
+        let stage = Stage::set(database).await;
+        stage.sent("a").await;
+        let moved = |state| Effect::Moved(state);
+        let steps = [
+            (waits(), moved(ChargeState::RequiresAction), FiatInState::RequiresAction, 2),
+            (waits(), Effect::Ignored, FiatInState::RequiresAction, 2),
+            (Answer::Unknown("silence"), Effect::Ignored, FiatInState::RequiresAction, 2),
+            (authorized(), moved(ChargeState::Authorized), FiatInState::Processing, 3),
+            (waits(), Effect::Ignored, FiatInState::Processing, 3),
+            (authorized(), Effect::Ignored, FiatInState::Processing, 3),
+            (captured(), moved(ChargeState::Captured), FiatInState::Completed, 4),
+            (voided(), Effect::Ignored, FiatInState::Completed, 4),
+        ];
+        for (answer, effect, state, version) in steps {
+            assert_eq!(stage.settle("a", answer.clone()).await.effect, effect, "{answer:?}");
+            let order = stage.stored("a").await;
+            assert_eq!((order.state, order.version), (state, version), "{answer:?}");
+            assert_eq!(order.expires_at.is_some(), state == FiatInState::RequiresAction);
+            assert_eq!(order.charge.unwrap().action_url.is_some(), state == FiatInState::RequiresAction);
+        }
+        assert_eq!(stage.balance().await, 700);
+        stage.sent("b").await;
+        assert_eq!(stage.settle("b", voided()).await.effect, moved(ChargeState::Voided));
+        let order = stage.stored("b").await;
+        assert_eq!(
+            (order.state, order.state_reason.as_deref()),
+            (FiatInState::Failed, Some("charge_voided"))
+        );
+    }
+}
+
+#[tokio::test]
+async fn of_verdicts_on_one_charge_in_one_batch_the_furthest_counts_and_the_first_of_equal_ones() {
+    for database in TestDatabase::both().await {
+        let stage = Stage::set(database).await;
+        for name in ["a", "b"] {
+            stage.sent(name).await;
+        }
+        let verdicts = [
+            stage.verdict("a", waits()),
+            stage.verdict("a", captured()),
+            stage.verdict("a", authorized()),
+            stage.verdict("b", declined()),
+            stage.verdict("b", declined()),
+        ];
+        let told = join_all(verdicts.map(|verdict| stage.settlements.submit(verdict))).await;
+        let effects: Vec<_> = told.into_iter().map(|settled| settled.unwrap().effect).collect();
+        // Whether they fall into one batch or two is the writer's; what stands in the end is not.
+        let decided =
+            effects.iter().filter(|effect| matches!(effect, Effect::Moved(state) if state.is_final()));
+        assert_eq!(decided.count(), 2, "{effects:?}");
+        let [a, b] = [stage.stored("a").await, stage.stored("b").await];
+        assert_eq!((a.state, b.state), (FiatInState::Completed, FiatInState::Failed));
+        assert_eq!(stage.balance().await, 700);
+    }
+}
+
+#[tokio::test]
 async fn an_order_that_was_not_waiting_rolls_its_own_charge_back_and_no_other() {
     for database in TestDatabase::both().await {
         let stage = Stage::set(database).await;

@@ -92,13 +92,56 @@ async fn a_lost_answer_is_found_again_by_our_own_reference() {
 #[tokio::test]
 async fn whatever_is_not_documented_is_unknown() {
     let (sandbox, gateway) = gateway().await;
-    let steps = [Step::Drop, Step::ServerError, Step::Garbage, Step::CaptureShort, Step::CaptureThenHang];
+    let steps = [
+        Step::Drop,
+        Step::ServerError,
+        Step::Garbage,
+        Step::CaptureShort,
+        Step::CaptureOtherCurrency,
+        Step::CaptureThenHang,
+        Step::CaptureThenServerError,
+        Step::CaptureThenTruncate,
+        Step::CaptureHidden(1),
+        Step::AuthorizeThenDrop,
+    ];
     for (index, step) in steps.into_iter().enumerate() {
         let token = format!("tok_{index}");
         sandbox.script(&token, vec![step.clone()]);
         let answer = gateway.charge(&ask(&format!("chg_{index}"), &token)).await;
         assert!(unknown(&answer), "{step:?}: {answer:?}");
     }
+}
+
+/// Security row N9, at the gateway.
+#[tokio::test]
+async fn n9_capturing_and_voiding_often_or_after_each_other_has_one_effect() {
+    let (sandbox, gateway) = gateway().await;
+    for id in ["chg_captured", "chg_voided"] {
+        assert!(matches!(gateway.charge(&ask(id, "tok_authorized")).await, Answer::Authorized { .. }));
+    }
+    let captured_one = ask("chg_captured", "tok_authorized");
+    let captures = futures_util::future::join_all((0..8).map(|_| gateway.capture(&captured_one))).await;
+    assert!(captures.iter().all(captured), "{captures:?}");
+    let voided_one = ask("chg_voided", "tok_authorized");
+    let voids = futures_util::future::join_all((0..8).map(|_| gateway.void(&voided_one))).await;
+    assert!(voids.iter().all(|answer| matches!(answer, Answer::Voided { .. })), "{voids:?}");
+    assert!(unknown(&gateway.void(&captured_one).await) && unknown(&gateway.capture(&voided_one).await));
+    let Found::Charge(found) = gateway.find(&captured_one).await else { panic!("not found") };
+    assert!(captured(&found));
+    let outcomes: Vec<_> = sandbox.charges().into_iter().map(|charge| charge.outcome).collect();
+    assert_eq!(outcomes, [Outcome::Captured, Outcome::Voided]);
+    assert!(unknown(&gateway.capture(&ask("chg_never", "tok_authorized")).await));
+}
+
+#[tokio::test]
+async fn a_payer_is_sent_where_the_gateway_says() {
+    let (sandbox, gateway) = gateway().await;
+    let ask = ask("chg_1", "tok_requires_action");
+    let Answer::ActionRequired { redirect_url, .. } = gateway.charge(&ask).await else { panic!("no action") };
+    assert!(redirect_url.ends_with("/challenge/chg_1"), "{redirect_url}");
+    assert!(unknown(&gateway.capture(&ask).await), "nothing is reserved");
+    assert!(sandbox.confirm("chg_1") && !sandbox.fail("chg_1"));
+    assert!(captured(&gateway.charge(&ask).await));
 }
 
 #[tokio::test]
