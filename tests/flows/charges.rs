@@ -54,7 +54,7 @@ flows! {
         assert!(done.get("next_action").is_none(), "{done}");
         assert_eq!(world.available(&customer).await, 1_000);
         let waits = receiver.wait_for("fiat_in.requires_action", |event| event["type"] == "fiat_in.requires_action").await;
-        assert!(!waits.to_string().contains(&page), "where the payer goes is the caller's alone");
+        assert!(!waits.text.contains(&page), "where the payer goes is the caller's alone");
         receiver.wait_for("fiat_in.completed", |event| event["type"] == "fiat_in.completed").await;
         world.assert_all_booked().await;
     }
