@@ -84,8 +84,9 @@ flows! {
         assert_eq!((settled.status, &settled.body["state"]), (200, &json!("captured")), "{}", settled.text);
         assert_eq!(settled.body["resolution"]["evidence"], captured()["evidence"]);
         assert_eq!(settled.body["provider_ref"], "gch_seen");
-        let heard = settled.body["attempts"].as_array().and_then(|all| all.last()).cloned().expect("what was heard");
-        assert_eq!((&heard["channel"], &heard["heard"]), (&json!("person"), &json!("captured")), "{heard}");
+        let heard = settled.body["attempts"].as_array().expect("what was heard");
+        let by_person = |one: &Value| one["channel"] == "person" && one["heard"] == "captured";
+        assert!(heard.iter().any(by_person), "{heard:?}");
         assert_eq!(world.send(call.clone()).await.same(), settled.same(), "a repeat is answered alike");
         let changed = world.send(call.with_body(declined().to_string())).await;
         assert_eq!(changed.status, 422, "{}", changed.text);
@@ -248,7 +249,8 @@ flows! {
             (more && charge["state"] == "manual").then_some(charge)
         };
         let after = eventually("it was looked for, and is left to a person again", looked).await;
-        assert_eq!(after["attempts"].as_array().and_then(|all| all.last()).expect("one")["channel"], "probe");
+        let probes = |list: &Value| list.as_array().map_or(0, |all| all.iter().filter(|one| one["channel"] == "probe").count());
+        assert!(probes(&after["attempts"]) > probes(&heard), "{after}");
         assert_eq!((world.sandbox.arrivals(&charge), world.sandbox.charges().len()), (sent, 0));
     }
 

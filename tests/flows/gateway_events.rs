@@ -142,7 +142,10 @@ flows! {
         }
         assert_eq!(verdicts(&heard(world, &repeated, 1).await), ["applied/-"], "one event however often it comes");
         let charge = heard(world, &reversed, 3).await;
-        assert_eq!(verdicts(&charge), ["applied/-", "ignored/stale", "ignored/stale"], "{charge}");
+        // The earlier words may be applied while `captured` is: they never take it back.
+        let verdicts = verdicts(&charge);
+        assert_eq!((verdicts.len(), verdicts[0].as_str()), (3, "applied/-"), "{charge}");
+        assert!(verdicts.iter().all(|one| matches!(one.as_str(), "applied/-" | "ignored/stale" | "ignored/under_way")), "{charge}");
         assert_eq!((&charge["state"], world.available(&customer).await), (&json!("captured"), 1_500));
         world.assert_all_booked().await;
     }
@@ -268,7 +271,10 @@ flows! {
         assert_eq!(world.send(Call::post_text(page, "outcome=confirm")).await.status, 200);
         // The clock stands still: nobody asks the gateway.
         comes_to(world, &order, "completed").await;
-        assert_eq!(verdicts(&heard(world, &order, 2).await), ["ignored/known", "applied/-"]);
+        // The first says what our own call heard, or is about to hear.
+        let verdicts = verdicts(&heard(world, &order, 2).await);
+        assert!(matches!(verdicts[0].as_str(), "ignored/known" | "ignored/under_way"), "{verdicts:?}");
+        assert_eq!(verdicts[1], "applied/-");
         world.assert_all_booked().await;
     }
 
