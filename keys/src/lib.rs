@@ -17,6 +17,7 @@
 //! | [`http_signature`] | HTTP message signatures (RFC 9421) and content digests (RFC 9530) |
 //! | [`dpop`] | proofs of possession and their nonces (RFC 9449) |
 //! | [`epoch`] | what a restore from a backup voids |
+//! | [`webhook`] | symmetric webhook signatures (Standard Webhooks) |
 //! | [`pti_jws`] | one vendor's request signature, opt-in per client |
 
 pub mod algorithm;
@@ -39,6 +40,7 @@ pub mod strict_json;
 pub mod time;
 pub mod token;
 pub mod verifying;
+pub mod webhook;
 
 pub use algorithm::Algorithm;
 pub use epoch::RestoreEpoch;

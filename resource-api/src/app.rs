@@ -15,6 +15,7 @@ use guard::jwks::KeyCache;
 use keys::RestoreEpoch;
 use keys::mac::MacKey;
 use keys::seal::MasterKeys;
+use tokio::sync::Notify;
 
 use crate::auth::AuthzClient;
 use crate::config::Config;
@@ -74,6 +75,8 @@ pub struct Parts {
     pub transfers: Transfers,
     /// Transaction C of fiat-ins, as a batch command.
     pub settlements: Settlements,
+    /// Says that an event of the gateway was stored on this node.
+    pub gateway_event_arrived: Notify,
     /// How often networks and clients may change something.
     pub rates: RateLimiter,
     /// The key of status tokens.

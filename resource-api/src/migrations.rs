@@ -85,4 +85,9 @@ pub const MIGRATIONS: &[Migration] = &[
         name: "refund",
         sql: include_str!("../../migrations/resource-api/0017_refund.sql"),
     },
+    Migration {
+        version: 18,
+        name: "gateway_event",
+        sql: include_str!("../../migrations/resource-api/0018_gateway_event.sql"),
+    },
 ];

@@ -20,6 +20,7 @@ use guard::jwks::{KeyCache, REFRESH_EVERY};
 use ipnet::IpNet;
 use keys::ring::RingPolicy;
 use keys::seal::MasterKeys;
+use keys::webhook::WebhookSecret;
 use keys::{Algorithm, SigningKey, strict_json};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::net::TcpListener;
@@ -31,13 +32,13 @@ use crate::crypto::vault::Vault;
 use crate::crypto::webhook_keys::WebhookKeys;
 use crate::dialects::pti::PtiEnvelope;
 use crate::directory::{Directory, poller};
-use crate::gateway::HttpGateway;
+use crate::gateway::{GatewayEventsConfig, HttpGateway};
 use crate::http::well_known::{JWKS_PATH, render_metadata};
 use crate::http::{BadDocument, SERVICE, router};
 use crate::migrations::MIGRATIONS;
 use crate::operations::fiat_ins::{expiry, orders, recovery, settlements};
-use crate::operations::refunds;
 use crate::operations::transfers::transfers;
+use crate::operations::{gateway_events, refunds};
 
 /// Largest answer of the authorization server: a directory snapshot.
 const AUTHZ_BODY_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -137,7 +138,8 @@ pub async fn open(config: Config, platform: Platform) -> Result<App, StartError>
         KeyRing::open(db.clone(), platform.clone(), MasterKeys::clone(&master), ring_policy()).await?;
     let gateway_fetcher =
         fetcher(&platform, &config.gateway.networks, &authorities, FetchPolicy::default().body_bytes_max);
-    let gateway = Arc::new(HttpGateway::new(gateway_fetcher, config.gateway.clone()));
+    let gateway = HttpGateway::new(gateway_fetcher, config.gateway.clone());
+    let gateway = Arc::new(gateway.taking_events(event_secrets(&config.gateway.events)?));
     let fetcher =
         fetcher(&platform, &config.webhook_networks, &authorities, FetchPolicy::default().body_bytes_max);
     let authz_fetcher = fetcher_to_authz(&platform, &config, &authorities);
@@ -170,6 +172,7 @@ pub async fn open(config: Config, platform: Platform) -> Result<App, StartError>
         orders: orders(&db),
         transfers: transfers(&db),
         settlements: settlements(&db),
+        gateway_event_arrived: tokio::sync::Notify::new(),
         status_token_key: master.mac_key("status token"),
         limits: Arc::new(config.monitoring.clone()),
         rates: RateLimiter::new(config.listener.rate_limits, &platform),
@@ -197,7 +200,9 @@ fn spawn_tasks(app: &App, shutdown: &Shutdown) {
     shutdown.spawn("charge recovery", recovery::run(app.clone(), shutdown.clone()));
     shutdown.spawn("order expiry", expiry::run(app.clone(), shutdown.clone()));
     shutdown.spawn("refund recovery", refunds::recovery::run(app.clone(), shutdown.clone()));
+    shutdown.spawn("gateway events", gateway_events::run(app.clone(), shutdown.clone()));
     let sweeper = with_expiring_tables(Sweeper::new(app.db.clone(), app.platform.clone()));
+    let sweeper = sweeper.table("gateway_event", "expires_at_s", "provider, event_id");
     shutdown.spawn("sweeper", sweeper.run(shutdown.clone()));
     shutdown.spawn("kyc", crate::kyc::run(app.clone(), shutdown.clone()));
     let (polling, until) = (app.clone(), shutdown.clone());
@@ -305,6 +310,23 @@ fn secret(
         }
         _ => Err(StartError::Config(format!("{name}: set it or {name}_file, and not both"))),
     }
+}
+
+/// The secrets of the gateway's events, the current one first; none: no event is taken.
+fn event_secrets(config: &GatewayEventsConfig) -> Result<Vec<WebhookSecret>, StartError> {
+    let mut secrets = Vec::new();
+    for (inline, file, name) in [
+        (&config.secret, &config.secret_file, "gateway.events.secret"),
+        (&config.previous_secret, &config.previous_secret_file, "gateway.events.previous_secret"),
+    ] {
+        if inline.is_none() && file.is_none() {
+            continue;
+        }
+        let text = secret(inline.as_ref(), file.as_deref(), name)?;
+        let read = WebhookSecret::parse(text.expose_secret().trim());
+        secrets.push(read.map_err(|bad| StartError::Config(format!("{name}: {bad}")))?);
+    }
+    Ok(secrets)
 }
 
 fn client_key(config: &Config) -> Result<SigningKey, StartError> {

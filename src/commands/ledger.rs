@@ -10,7 +10,7 @@ use secrecy::ExposeSecret;
 use super::serve::read;
 use crate::dev::databases::Databases;
 
-/// Which ledger: one of the two.
+/// Which payments API: one of the two.
 #[derive(clap::Args)]
 #[group(required = true, multiple = false)]
 pub(super) struct Where {
@@ -23,7 +23,8 @@ pub(super) struct Where {
 }
 
 impl Where {
-    fn database_url(&self) -> anyhow::Result<DatabaseUrl> {
+    /// Its database.
+    pub(super) fn database_url(&self) -> anyhow::Result<DatabaseUrl> {
         match (&self.config, &self.data_dir) {
             (Some(file), _) => {
                 let config: resource_api::config::Config = read(file)?;

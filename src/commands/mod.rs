@@ -5,6 +5,7 @@ mod audit;
 mod backup;
 mod client;
 mod explain;
+mod gateway_events;
 mod keys;
 mod ledger;
 mod place;
@@ -16,6 +17,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use resource_api::operations::parked_events::Verdict;
 
 use crate::dev::DevArguments;
 
@@ -86,6 +88,11 @@ enum Command {
         #[command(subcommand)]
         command: AuditCommand,
     },
+    /// Look after events of the payment gateway that do not fit the charge they name.
+    GatewayEvents {
+        #[command(subcommand)]
+        command: GatewayEventsCommand,
+    },
     /// Look after the ledger.
     Ledger {
         #[command(subcommand)]
@@ -97,6 +104,16 @@ enum Command {
 enum AuditCommand {
     /// Prove order, completeness and content of every chain; exit status 1 if anything was changed.
     Verify(place::Where),
+}
+
+#[derive(Subcommand)]
+enum GatewayEventsCommand {
+    /// List those that wait for a person, oldest first.
+    List(ledger::Where),
+    /// Have one tried again, after what it did not fit was put right.
+    Again(gateway_events::Decision),
+    /// Leave one aside, after it was looked into.
+    Dismiss(gateway_events::Decision),
 }
 
 #[derive(Subcommand)]
@@ -138,6 +155,13 @@ impl Cli {
             Command::Backup(arguments) => backup::backup(arguments).await,
             Command::Restore(arguments) => backup::restore(arguments).await,
             Command::Audit { command: AuditCommand::Verify(place) } => audit::verify(place).await,
+            Command::GatewayEvents { command } => match command {
+                GatewayEventsCommand::List(place) => gateway_events::list(place).await,
+                GatewayEventsCommand::Again(which) => gateway_events::decide(which, Verdict::Again).await,
+                GatewayEventsCommand::Dismiss(which) => {
+                    gateway_events::decide(which, Verdict::Dismissed).await
+                }
+            },
             Command::Ledger { command: LedgerCommand::Verify(place) } => ledger::verify(place).await,
         }
     }

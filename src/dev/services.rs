@@ -1,18 +1,21 @@
 //! The configurations of both services in `dev`, derived from the sockets, and their start.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use axum::Router;
 use chassis::Platform;
+use chassis::fetch::{FetchPolicy, Fetcher};
 use chassis::http::{HttpOptions, ListenerConfig, Origin, layered, serve};
 use chassis::shutdown::Shutdown;
 use guard::Standing;
+use keys::webhook::WebhookSecret;
 use resource_api::config::ClientConfig;
 use resource_api::gateway::GatewayConfig;
 use resource_api::monitoring::MonitoringConfig;
-use resource_api::sandbox::{self, Sandbox, SandboxOptions};
+use resource_api::sandbox::{self, EventTarget, Sandbox, SandboxOptions};
 use secrecy::SecretString;
 use tokio::net::TcpListener;
 
@@ -26,6 +29,9 @@ use crate::routes::Routes;
 /// How long the payments API may take to hear of the directory.
 const READY_TRIES: u32 = 600;
 const READY_PAUSE: Duration = Duration::from_millis(50);
+
+/// The account that the sandbox gateway's events name.
+const SANDBOX_MERCHANT: &str = "mrc_countersign_dev";
 
 /// The files of the data directory.
 pub(crate) struct Files {
@@ -148,7 +154,7 @@ pub(crate) async fn start(
     )
     .await
     .context("start the authorization server")?;
-    let gateway = sandbox_gateway(files, shutdown).await?;
+    let gateway = sandbox_gateway(credentials, files, (platform, shutdown)).await?;
     let resource_api = resource_api::start(
         resource_config(credentials, files, gateway)?,
         resource_api::Listeners {
@@ -180,10 +186,24 @@ pub(crate) async fn start(
     Ok(Running { resource_api })
 }
 
-async fn sandbox_gateway(files: &Files, shutdown: &Shutdown) -> anyhow::Result<GatewayConfig> {
+/// Starts the sandbox gateway. It sends its events to the payments API, signed with a secret drawn at each start.
+async fn sandbox_gateway(
+    credentials: &Credentials,
+    files: &Files,
+    (platform, shutdown): (&Platform, &Shutdown),
+) -> anyhow::Result<GatewayConfig> {
     let options =
         SandboxOptions { record_file: Some(files.gateway_record.clone()), ..SandboxOptions::default() };
     let sandbox = Sandbox::new(&options).context("the sandbox gateway's record")?;
+    let secret = WebhookSecret::text(&platform.random());
+    sandbox.send_events_to(EventTarget {
+        url: format!("{}/v1/gateway-events/sandbox", credentials.resource).parse()?,
+        secret: WebhookSecret::parse(&secret)?,
+        merchant: SANDBOX_MERCHANT.to_owned(),
+        fetcher: loopback_fetcher(files)?,
+        clock: Arc::clone(&platform.clock),
+        by_default: true,
+    });
     let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
     let url = format!("http://127.0.0.1:{}", listener.local_addr()?.port());
     let ending = shutdown.clone();
@@ -193,7 +213,20 @@ async fn sandbox_gateway(files: &Files, shutdown: &Shutdown) -> anyhow::Result<G
             tracing::error!(%error, "the sandbox gateway ended");
         }
     });
-    Ok(GatewayConfig::at(url.parse()?))
+    let mut config = GatewayConfig::at(url.parse()?);
+    config.events.secret = Some(SecretString::from(secret));
+    config.events.merchant = Some(SANDBOX_MERCHANT.to_owned());
+    Ok(config)
+}
+
+/// Reaches this machine's own listeners, also those whose certificate the authority of `dev` signed.
+fn loopback_fetcher(files: &Files) -> anyhow::Result<Fetcher> {
+    let authority = files.tls.as_ref().map(|one| std::fs::read(&one.ca_file)).transpose()?;
+    Ok(Fetcher::new(FetchPolicy {
+        allow_loopback_http: true,
+        extra_authorities_pem: authority.unwrap_or_default(),
+        ..FetchPolicy::default()
+    }))
 }
 
 /// Ready to move money too: after a crash the directory is there at once, but its poller first waits for the dead

@@ -15,6 +15,7 @@
 pub(crate) mod call;
 mod clients;
 mod dump;
+mod gateway;
 pub(crate) mod log;
 mod money;
 mod mortal;
@@ -35,8 +36,9 @@ use tokio::sync::OnceCell;
 
 pub(crate) use self::call::{Call, Reply};
 pub(crate) use self::clients::Client;
+pub(crate) use self::gateway::{charge_of, gateway_event};
 pub(crate) use self::money::{PII_CANARIES, personal_data};
-pub(crate) use self::nodes::{ApiNode, Authz, Socket};
+pub(crate) use self::nodes::{ApiNode, Authz, EVENT_SECRET, EVENT_SECRET_BEFORE, MERCHANT, Socket};
 pub(crate) use self::people::Customer;
 pub(crate) use self::receiver::{Event, Receiver};
 
@@ -180,6 +182,7 @@ impl World {
             record_file: None,
         })
         .expect("a sandbox in memory");
+        sandbox.send_events_to(nodes::event_target(&resource, &platform));
         let (gateway_url, gateway_node) = nodes::gateway(&sandbox).await;
         let authz = Authz::start(authz_config, authz_socket, &platform).await;
         let place = nodes::Place {

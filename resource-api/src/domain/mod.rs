@@ -16,6 +16,8 @@
 //! | [`fiat_in`] | fiat-in orders and their reviews |
 //! | [`charge`] | the collection of an order's money at the gateway |
 //! | [`refund`] | refunds, and what they and disputes do to an order |
+//! | [`charge_event`] | what a gateway tells of a charge by itself |
+//! | [`evidence`] | what a person writes down when settling something by hand |
 //! | [`card`] | card numbers in memory, and what stays of them |
 //! | [`decimal`] | decimal texts to minor units, exactly |
 //! | [`cursor`] | signed list cursors |
@@ -23,11 +25,13 @@
 pub mod caller;
 pub mod card;
 pub mod charge;
+pub mod charge_event;
 pub mod cursor;
 pub mod customer;
 pub mod date;
 pub mod decimal;
 pub mod entity;
+pub mod evidence;
 pub mod fiat_in;
 pub mod kyc;
 pub mod ledger;

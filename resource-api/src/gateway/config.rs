@@ -5,6 +5,8 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use url::Url;
 
+use super::event::GatewayEventsConfig;
+
 /// Settings of the HTTP gateway adapter.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -36,6 +38,9 @@ pub struct GatewayConfig {
     /// Age at which an unknown charge is left to a person, seconds. The gateway's keys must live longer.
     #[serde(default = "give_up_after_s_default")]
     pub give_up_after_s: i64,
+    /// The events that it sends by itself.
+    #[serde(default)]
+    pub events: GatewayEventsConfig,
 }
 
 fn deadline_ms_default() -> u64 {
@@ -75,6 +80,7 @@ impl GatewayConfig {
             action_ttl_s: action_ttl_s_default(),
             look_for_payer_every_s: look_for_payer_every_s_default(),
             give_up_after_s: give_up_after_s_default(),
+            events: GatewayEventsConfig::default(),
         }
     }
 
@@ -102,6 +108,7 @@ impl GatewayConfig {
         if self.give_up_after_s < 60 {
             found.push("gateway.give_up_after_s: at least 60".to_owned());
         }
+        found.extend(self.events.problems());
         found
     }
 }

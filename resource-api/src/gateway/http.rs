@@ -9,10 +9,12 @@ use chassis::fetch::{FetchError, FetchReply, FetchRequest, Fetcher};
 use futures_util::future::BoxFuture;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use keys::webhook::WebhookSecret;
 use secrecy::ExposeSecret;
 use serde_json::json;
 use url::Url;
 
+use super::event::{self, Arrived, GatewayEvent, NotGenuine};
 use super::judge::{judge, judge_token};
 use super::{Answer, ChargeAsk, Found, GatewayConfig, PaymentGateway, TokeniseRefusal};
 use crate::domain::card::{Card, Instrument};
@@ -22,12 +24,20 @@ use crate::domain::card::{Card, Instrument};
 pub struct HttpGateway {
     fetcher: Fetcher,
     config: GatewayConfig,
+    event_secrets: Vec<WebhookSecret>,
 }
 
 impl HttpGateway {
     /// An adapter that calls `config.base_url` through `fetcher`.
     pub fn new(fetcher: Fetcher, config: GatewayConfig) -> Self {
-        Self { fetcher, config }
+        Self { fetcher, config, event_secrets: Vec::new() }
+    }
+
+    /// The same, taking events that are signed under one of these secrets: the new one, and the old one while a
+    /// rotation lasts.
+    #[must_use]
+    pub fn taking_events(self, secrets: Vec<WebhookSecret>) -> Self {
+        Self { event_secrets: secrets, ..self }
     }
 
     /// One call; `key` is sent as the idempotency key.
@@ -138,5 +148,9 @@ impl PaymentGateway for HttpGateway {
                 Err(failed) => Found::Charge(Answer::Unknown(failed.0)),
             }
         })
+    }
+
+    fn parse_event(&self, arrived: &Arrived<'_>) -> Result<GatewayEvent, NotGenuine> {
+        event::parse(&self.event_secrets, arrived)
     }
 }

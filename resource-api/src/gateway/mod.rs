@@ -6,6 +6,7 @@
 //! derived from it. Each adapter lists its own definite declines.
 
 mod config;
+mod event;
 mod http;
 mod judge;
 mod refund;
@@ -14,6 +15,7 @@ use futures_util::future::BoxFuture;
 use keys::token::Money;
 
 pub use config::GatewayConfig;
+pub use event::{Arrived, GatewayEvent, GatewayEventsConfig, NotGenuine, Said};
 pub use http::HttpGateway;
 pub use refund::{RefundAnswer, RefundGateway, RefundOrder};
 
@@ -166,4 +168,10 @@ pub trait PaymentGateway: RefundGateway {
 
     /// Looks for a charge by our own id. The money is given to be compared.
     fn find<'a>(&'a self, ask: &'a ChargeAsk) -> BoxFuture<'a, Found>;
+
+    /// Verifies and reads an event that the gateway sent by itself.
+    ///
+    /// # Errors
+    /// [`NotGenuine`]: it is not shown to come from the gateway, and nothing of it may be kept.
+    fn parse_event(&self, arrived: &Arrived<'_>) -> Result<GatewayEvent, NotGenuine>;
 }

@@ -2,11 +2,13 @@
 //! target URI), then CORS, then the guard, then the handler.
 
 mod asker;
+mod charges;
 mod customers;
 mod entities;
 mod events;
 mod fiat_in_cancel;
 mod fiat_ins;
+mod gateway_events;
 mod page;
 mod rates;
 mod refunds;
@@ -58,6 +60,8 @@ fn documented() -> OpenApiRouter<App> {
         .merge(fiat_ins::routes())
         .merge(fiat_in_cancel::routes())
         .merge(refunds::routes())
+        .merge(gateway_events::routes())
+        .merge(charges::routes())
         .merge(reviews::routes())
         .merge(webhooks::routes())
         .merge(events::routes())

@@ -2,14 +2,17 @@
 //! unit on the database, and ends in an answer or a [`Failure`]. It names nothing of HTTP but the stored answer.
 
 mod answers;
+pub(crate) mod charges;
 pub mod closing;
 pub mod customers;
 pub mod entities;
 mod failure;
 pub mod fiat_ins;
+pub(crate) mod gateway_events;
 pub mod kyc;
 mod once;
 mod owner;
+pub mod parked_events;
 pub mod refunds;
 pub mod reviews;
 #[cfg(test)]

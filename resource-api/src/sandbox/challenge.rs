@@ -33,6 +33,10 @@ pub(super) async fn decide(
         _ => return said(StatusCode::BAD_REQUEST, "Confirm or fail."),
     };
     if decided {
+        let charge = sandbox.lock().record.find(&reference).cloned();
+        if let Some(charge) = charge {
+            sandbox.tell(&charge).await;
+        }
         said(StatusCode::OK, "Thank you. You can close this page.")
     } else {
         said(StatusCode::NOT_FOUND, "There is nothing to confirm.")

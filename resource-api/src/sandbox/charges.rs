@@ -62,6 +62,9 @@ pub(super) async fn charge(State(sandbox): State<Sandbox>, headers: HeaderMap, b
     let Ok(charge) = recorded else {
         return refused(StatusCode::INTERNAL_SERVER_ERROR, "record_failed");
     };
+    if let Some(charge) = &charge {
+        sandbox.tell(charge).await;
+    }
     deliver(&sandbox, &step, charge.as_ref()).await
 }
 
@@ -120,6 +123,9 @@ async fn follow_up(
     let Ok(charge) = recorded else {
         return refused(StatusCode::INTERNAL_SERVER_ERROR, "record_failed");
     };
+    if let Some(charge) = &charge {
+        sandbox.tell(charge).await;
+    }
     deliver(sandbox, &step, charge.as_ref()).await
 }
 

@@ -20,6 +20,8 @@
 //! | `tok_wrong_amount`, `tok_wrong_currency` | | captured, but not what was asked for |
 //! | `tok_late_success` | | waits for the payer; when it is to be voided it turns out captured |
 //!
+//! Sandboxes that are given a target also send events by themselves; `events` has their tokens.
+//!
 //! More scripts are added with `POST /v1/scripts {token, steps}` or [`Sandbox::script`]; what capturing and voiding do
 //! is scripted under the token with `:capture` or `:void` at its end. Refunds succeed as far as money was captured,
 //! unless `POST /v1/refund-scripts {charge, steps}` or [`Sandbox::script_refunds`] says otherwise.
@@ -28,6 +30,7 @@
 mod cards;
 mod challenge;
 mod charges;
+mod events;
 mod faults;
 mod record;
 mod refunds;
@@ -35,6 +38,7 @@ mod script;
 mod server;
 mod tokens;
 
+pub use events::{EventStep, EventTarget, Lie};
 pub use record::{Collected, Outcome};
 pub use refunds::{EVERY_CHARGE, RefundOutcome, RefundStep, Returned};
 pub use script::Step;

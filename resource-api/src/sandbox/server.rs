@@ -16,6 +16,7 @@ use http::StatusCode;
 use serde::Deserialize;
 use tokio::net::TcpListener;
 
+use super::events::{EventStep, EventTarget, Events, standard};
 use super::faults::{broken_off, refused};
 use super::record::{Collected, Outcome, Record};
 use super::refunds::{self, Refunds};
@@ -56,6 +57,7 @@ pub(super) struct Memory {
 pub struct Sandbox {
     memory: Arc<Mutex<Memory>>,
     pub(super) refunds: Refunds,
+    pub(super) events: Events,
     pub(super) silence: Duration,
 }
 
@@ -66,10 +68,37 @@ impl Sandbox {
     /// The record file cannot be opened or read.
     pub fn new(options: &SandboxOptions) -> io::Result<Self> {
         let record = options.record_file.as_deref().map_or_else(|| Ok(Record::default()), Record::in_file)?;
-        let memory = Memory { record, ..Memory::default() };
-        let refunds = Refunds::beside(options.record_file.as_deref())?;
-        let silence = Duration::from_millis(options.silence_ms);
-        Ok(Self { memory: Arc::new(Mutex::new(memory)), refunds, silence })
+        let mut memory = Memory { record, ..Memory::default() };
+        for (token, step, _) in standard() {
+            memory.scripts.set(token.to_owned(), vec![step]);
+        }
+        Ok(Self {
+            memory: Arc::new(Mutex::new(memory)),
+            refunds: Refunds::beside(options.record_file.as_deref())?,
+            events: Events::default(),
+            silence: Duration::from_millis(options.silence_ms),
+        })
+    }
+
+    /// Sends events from now on to this target.
+    pub fn send_events_to(&self, target: EventTarget) {
+        self.events.target(Some(target));
+    }
+
+    /// Sets which events charges of an instrument token get; none: no events.
+    pub fn script_events(&self, token: &str, events: Vec<EventStep>) {
+        self.events.script(token, events);
+    }
+
+    /// Lets one answer go that an event holds back.
+    pub fn release(&self) {
+        self.events.release();
+    }
+
+    /// Sends the events about a charge as it is recorded now; returns once those are taken that come before its answer.
+    pub(super) async fn tell(&self, charge: &Collected) {
+        let source = self.lock().sources.get(&charge.reference).cloned().unwrap_or_default();
+        self.events.tell(&source, charge).await;
     }
 
     /// Every charge that was recorded, as it is now, oldest first.
@@ -156,6 +185,8 @@ async fn reachable(State(sandbox): State<Sandbox>, request: Request, next: Next)
 struct ScriptBody {
     token: String,
     steps: Vec<Step>,
+    #[serde(default)]
+    events: Option<Vec<EventStep>>,
 }
 
 /// `POST /v1/scripts`: sets what happens to an instrument token.
@@ -164,6 +195,9 @@ async fn script(State(sandbox): State<Sandbox>, body: Bytes) -> Response {
         return refused(StatusCode::BAD_REQUEST, "malformed");
     };
     sandbox.script(&ask.token, ask.steps);
+    if let Some(events) = ask.events {
+        sandbox.script_events(&ask.token, events);
+    }
     StatusCode::NO_CONTENT.into_response()
 }
 

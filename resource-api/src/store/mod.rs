@@ -4,11 +4,13 @@
 //! The ledger's SQL is in [`crate::ledger`].
 
 pub mod charge_attempts;
+pub mod charge_views;
 pub mod charges;
 pub mod customers;
 pub mod disputes;
 pub mod entities;
 pub mod fiat_ins;
+pub mod gateway_events;
 pub mod kyc;
 pub mod monitoring;
 pub mod order_steps;

@@ -5,6 +5,7 @@
 mod customers;
 mod entities;
 mod flows;
+mod gateway_events;
 mod kyc;
 mod ledger;
 mod ledger_model;

@@ -17,6 +17,10 @@ const TEXTS: &[(&str, &str)] = &[
         "Less of the order is left than was asked for: the answer says how much. Refunds under way count.",
     ),
     ("ambiguous_host", "A proxy sends two Host values. Make it send one."),
+    (
+        "bad_signature",
+        "An event of the payment gateway was not signed under a secret of gateway.events, or its clock is five minutes off: see why. If the gateway sent it, compare the secrets; else somebody forges events.",
+    ),
     ("body_too_large", "Send less in one request."),
     (
         "client_reference_taken",
@@ -29,6 +33,10 @@ const TEXTS: &[(&str, &str)] = &[
         "resource-api has not heard from authz for 10 s: look at authz and the network between them.",
     ),
     ("endpoint_disabled", "Enable the webhook endpoint first, then ask for what it missed."),
+    (
+        "evidence_not_allowed",
+        "The text is kept: leave card numbers and e-mail addresses out of it, and write it in one line.",
+    ),
     ("external_id_taken", "The customer exists: the answer names its id."),
     ("four_eyes_required", "Another client of the partner than the one that made the order must decide."),
     (
@@ -60,6 +68,10 @@ const TEXTS: &[(&str, &str)] = &[
     (
         "invalid_signature",
         "The request's signature does not hold: check key, keyid, clock (60 s) and that no proxy changes the request.",
+    ),
+    (
+        "invalid_state",
+        "A charge is settled by hand only once its state is manual: read it, or have the gateway asked with /probe.",
     ),
     ("invalid_target", "The resource is not a service of this installation."),
     (
@@ -101,6 +113,7 @@ const TEXTS: &[(&str, &str)] = &[
         "temporarily_unavailable",
         "Too many failures of this client from this address, or a busy database: wait as Retry-After says; look at who guesses.",
     ),
+    ("terminal", "The charge has its end, which nothing changes: read it."),
     (
         "token_already_used",
         "A spent one-time token was sent with another request. Unless it was a mistake, somebody has a copy of it.",

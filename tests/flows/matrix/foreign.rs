@@ -38,12 +38,14 @@ impl Theirs {
         let refund = json!({ "amount": 1, "reason": "a test" });
         let refund =
             world.post_as("ta/backend", &format!("/v1/fiat-ins/{order}/refunds"), &refund, 201).await;
+        let charges = world.get_as("ta/backend", "/v1/charges").await;
         let text = |body: &Value| body["id"].as_str().expect("id").to_owned();
         let ids = HashMap::from([
             ("/v1/customers/", customer.customer_id.clone()),
             ("/v1/entities/", customer.wallet.clone()),
             ("/v1/fiat-ins/", order),
             ("/v1/fiat-ins/{id}/refunds/", text(&refund)),
+            ("/v1/charges/", text(&charges["data"][0])),
             ("/v1/transfers/", text(&transfer)),
             ("/v1/webhook-endpoints/", text(&endpoint)),
             ("/v1/events/", Self::event(world).await),
@@ -113,7 +115,8 @@ async fn administrator_of_tb(world: &World) -> (String, String) {
 async fn token_of_tb(world: &World, operation: &Operation, administrator: &(String, String)) -> String {
     let scope = operation.scopes.join(" ");
     if operation.is_of_api() {
-        let client = if scope.starts_with("reviews:") { "tb/reviewer" } else { "tb/backend" };
+        let decides = scope.starts_with("reviews:") || scope.ends_with(":decide");
+        let client = if decides { "tb/reviewer" } else { "tb/backend" };
         return world.token(client, &scope).await;
     }
     let form = [("grant_type", "client_credentials"), ("scope", &scope)];

@@ -5,13 +5,15 @@ use std::time::Duration;
 
 use axum::Router;
 use chassis::Platform;
+use chassis::fetch::{FetchPolicy, Fetcher};
 use chassis::http::{HttpOptions, ListenerConfig, ServeOptions, layered, serve};
 use chassis::shutdown::Shutdown;
 use chassis::testing::TestDatabase;
 use guard::Standing;
+use keys::webhook::WebhookSecret;
 use resource_api::config::{ClientConfig, Config, IDEMPOTENCY_KEY_TTL_S_DEFAULT};
 use resource_api::gateway::GatewayConfig;
-use resource_api::sandbox::{self, Sandbox};
+use resource_api::sandbox::{self, EventTarget, Sandbox};
 use secrecy::SecretString;
 use tokio::net::TcpListener;
 
@@ -23,6 +25,11 @@ mod front_door;
 
 /// How long a node may take to end.
 const DRAIN: Duration = Duration::from_secs(10);
+
+/// The secret of the gateway's events, the one before it, and our account at the gateway.
+pub(crate) const EVENT_SECRET: [u8; 32] = [21; 32];
+pub(crate) const EVENT_SECRET_BEFORE: [u8; 32] = [22; 32];
+pub(crate) const MERCHANT: &str = "mrc_tests";
 
 /// A bound port that outlives the nodes listening on it: whoever calls while none does waits in its queue.
 pub(crate) struct Socket(std::net::TcpListener);
@@ -139,6 +146,9 @@ pub(super) fn api_config(place: &Place<'_>, clients: &[Client], options: &Option
     let jwk = client.assertion_key.as_ref().expect("its key").to_private_jwk().expect("a JWK");
     let mut gateway = GatewayConfig::at(place.gateway.parse().expect("a URL"));
     gateway.deadline_ms = options.gateway_deadline_ms;
+    gateway.events.secret = Some(SecretString::from(WebhookSecret::text(&EVENT_SECRET)));
+    gateway.events.previous_secret = Some(SecretString::from(WebhookSecret::text(&EVENT_SECRET_BEFORE)));
+    gateway.events.merchant = Some(MERCHANT.to_owned());
     Config {
         issuer: origin(place.issuer),
         authz_url: None,
@@ -164,6 +174,18 @@ pub(super) fn api_config(place: &Place<'_>, clients: &[Client], options: &Option
         dpop_nonce_required: false,
         gateway,
         monitoring: options.monitoring.clone(),
+    }
+}
+
+/// Where the sandbox sends its events: to the payments API, by its own clock.
+pub(super) fn event_target(resource: &str, platform: &Platform) -> EventTarget {
+    EventTarget {
+        url: format!("{resource}/v1/gateway-events/sandbox").parse().expect("a URL"),
+        secret: WebhookSecret::parse(&WebhookSecret::text(&EVENT_SECRET)).expect("a secret"),
+        merchant: MERCHANT.to_owned(),
+        fetcher: Fetcher::new(FetchPolicy { allow_loopback_http: true, ..FetchPolicy::default() }),
+        clock: platform.clock.clone(),
+        by_default: false,
     }
 }
 

@@ -83,8 +83,8 @@ pub(super) async fn ask_gateway(app: &App, charge: &Charge) -> Result<Asked, Fau
         if news {
             trail.push(Heard::new(attempt_id.clone(), Channel::Probe, &found));
         }
-        let soon = awaits == Awaits::Charge && is_soon(app, charge);
-        if awaits.is_met_by(&found) || awaits == Awaits::Payer || soon {
+        let only_looks = awaits == Awaits::Charge && (is_soon(app, charge) || is_old(app, charge));
+        if awaits.is_met_by(&found) || awaits == Awaits::Payer || only_looks {
             return Ok(Asked { answer: found, trail });
         }
     }
@@ -99,6 +99,16 @@ pub(super) async fn ask_gateway(app: &App, charge: &Charge) -> Result<Asked, Fau
 
 /// Whether the charge was sent so shortly before that the gateway may not find it although it has it.
 fn is_soon(app: &App, charge: &Charge) -> bool {
-    let sent_at_s = charge.submitted_at_s.unwrap_or(charge.created_at_s);
-    app.platform.now().0.saturating_sub(sent_at_s) < app.config.gateway.consistency_window_s
+    age_s(app, charge) < app.config.gateway.consistency_window_s
+}
+
+/// Whether the charge was sent so long ago that the gateway may have forgotten its key: sent again it could be collected
+/// a second time. So a charge that was left to a person is only looked for.
+fn is_old(app: &App, charge: &Charge) -> bool {
+    age_s(app, charge) >= app.config.gateway.give_up_after_s
+}
+
+/// How long ago it was sent first.
+fn age_s(app: &App, charge: &Charge) -> i64 {
+    app.platform.now().0.saturating_sub(charge.submitted_at_s.unwrap_or(charge.created_at_s))
 }

@@ -39,5 +39,6 @@ pub(crate) use place::{FiatInAsk, place};
 pub(in crate::operations) use record::judged;
 pub use record::{Orders, orders};
 pub(crate) use reviewed::{Rejudged, charge_reviewed, rejudge};
+pub(crate) use settle::settle_in;
 pub use settle::{Settlements, settlements};
 pub use verdict::{Effect, Settled, Verdict};

@@ -43,6 +43,15 @@ struct Moved {
     late: HashSet<String>,
 }
 
+/// Writes one verdict down in a transaction that does more than that.
+///
+/// # Errors
+/// As for the batch: the store's fault.
+pub(crate) async fn settle_in(tx: &mut Tx, verdict: Verdict) -> Result<Settled, Fault> {
+    let settled = settle(tx, vec![verdict]).await?.pop();
+    settled.ok_or_else(|| Fault::new("settle a charge: nothing came of it"))
+}
+
 /// Writes verdicts down and returns what came of each.
 ///
 /// # Errors
