@@ -82,7 +82,7 @@ impl Registry {
                     next.partners.insert(partner.id.clone(), Arc::new(partner));
                 }
                 Fresh::Client(client) => {
-                    next.clients.insert(client.id.clone(), Arc::new(client));
+                    next.clients.insert(client.id.clone(), client);
                 }
             }
         }
@@ -93,7 +93,7 @@ impl Registry {
 
 enum Fresh {
     Partner(Partner, Vec<AllowedOperation>),
-    Client(Client),
+    Client(Arc<Client>),
 }
 
 async fn read_changed(tx: &mut Tx, changed: &[(String, String)]) -> Result<Vec<Fresh>, Fault> {
@@ -108,7 +108,7 @@ async fn read_changed(tx: &mut Tx, changed: &[(String, String)]) -> Result<Vec<F
         } else if kind == directory::ObjectKind::Client.as_str()
             && let Some(client) = clients::find_client(tx, id).await?
         {
-            fresh.push(Fresh::Client(client));
+            fresh.push(Fresh::Client(Arc::new(client)));
         }
     }
     Ok(fresh)

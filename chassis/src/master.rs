@@ -154,7 +154,10 @@ mod tests {
             (MasterKeySettings { key: Some(&zeros), ..settings }, "master_key: 32 random bytes"),
             (MasterKeySettings { key: None, ..settings }, "master_key, master_key_file"),
             (MasterKeySettings { file: Some(&files[0]), ..settings }, "master_key, master_key_file"),
-            (MasterKeySettings { readable: &[bad.clone()], ..settings }, "readable_master_keys: 32"),
+            (
+                MasterKeySettings { readable: std::slice::from_ref(&bad), ..settings },
+                "readable_master_keys: 32",
+            ),
             (
                 MasterKeySettings { readable: &none, readable_files: &nowhere, ..settings },
                 "readable_master_key_files: /nowhere/key",

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use authz::desk::Desk;
 use authz::domain::audience::Policy;
+use authz::domain::certificate::CertificateName;
 use authz::domain::client::{AuthMethod, ClientKey, ClientSettings, GrantType, KeyUse, Profile};
 use chassis::Platform;
 use chassis::outbox::rfc3339;
@@ -60,7 +61,7 @@ pub(super) struct NewClient {
     /// The most it may be granted, space-separated.
     #[arg(long)]
     scope: Scope,
-    /// How it authenticates: `client_secret_basic`, `client_secret_post`, `private_key_jwt` or `none`.
+    /// How it authenticates: `client_secret_basic`, `client_secret_post`, `private_key_jwt`, `tls_client_auth` or `none`.
     #[arg(long, default_value = "client_secret_basic")]
     method: AuthMethod,
     /// A grant type it may use; repeatable. Default: `client_credentials`, and none for the method `none`.
@@ -75,8 +76,21 @@ pub(super) struct NewClient {
     /// File with a public JWK that verifies its request signatures; repeatable.
     #[arg(long = "signature-key", value_name = "JWK_FILE")]
     signature_keys: Vec<PathBuf>,
+    /// The name in its certificate (`tls_client_auth`), as in `tls_client_auth_san_dns=backend.example`; also
+    /// `tls_client_auth_subject_dn` and `tls_client_auth_san_uri`.
+    #[arg(long, value_name = "MEMBER=NAME", value_parser = certificate_name)]
+    certificate: Option<CertificateName>,
+    /// Its tokens are bound to the certificate that it shows.
+    #[arg(long)]
+    certificate_bound: bool,
     #[command(flatten)]
     place: Where,
+}
+
+fn certificate_name(text: &str) -> Result<CertificateName, String> {
+    let (member, name) = text.split_once('=').ok_or("MEMBER=NAME, please")?;
+    let member = member.parse().map_err(|_| format!("{member:?} is not known"))?;
+    CertificateName::parse(member, name).map_err(|bad| bad.to_string())
 }
 
 /// Runs the command.
@@ -133,6 +147,8 @@ async fn add(new: NewClient) -> anyhow::Result<ExitCode> {
         access_token_ttl_s: None,
         legacy_assertion_audience: false,
         dpop_required: false,
+        certificate: new.certificate,
+        certificate_bound: new.certificate_bound,
         keys,
     };
     let desk = open(&new.place).await?;
