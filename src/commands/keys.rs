@@ -124,7 +124,7 @@ fn told(ring: &[RingKey], policy: &RingPolicy) -> String {
                 at(key.published_until(policy))
             ),
         };
-        let line = format!("  {}  {:6} {:8} {what}\n", key.kid, key.alg.as_str(), key.state);
+        let line = format!("  {}  {:6} {:8} {what}\n", key.kid, key.alg.as_str(), key.state.as_str());
         lines.push_str(&line);
     }
     lines

@@ -91,7 +91,7 @@ flows! {
         assert_eq!(world.rows("ledger_entry").await, Vec::<String>::new());
     }
 
-    async fn n9_money_that_comes_after_a_cancellation_is_kept_apart_once(world: &mut World) {
+    async fn n9_money_that_comes_after_a_cancellation_goes_back_once(world: &mut World) {
         let receiver = world.receiver("ta").await;
         let customer = world.customer().await;
         let order = awaiting(world, &customer, "tok_late_success").await;
@@ -108,9 +108,11 @@ flows! {
         let order = eventually("the charge is known to be captured", told).await;
         assert_eq!((&order["state"], world.available(&customer).await), (&json!("cancelled"), 0));
         receiver.wait_for("charge.late_success", |event| event["type"] == "charge.late_success").await;
+        receiver.wait_for("refund.succeeded", |event| event["type"] == "refund.succeeded").await;
         let entries = world.rows("ledger_entry").await;
-        assert_eq!(entries.len(), 2, "{entries:?}");
-        assert!(entries.iter().any(|row| row.contains("suspense:EUR")), "{entries:?}");
+        let in_suspense = entries.iter().filter(|row| row.contains("suspense:EUR")).count();
+        assert_eq!((entries.len(), in_suspense), (4, 2), "in and out: {entries:?}");
+        assert_eq!((world.sandbox.refunds().len(), world.available(&customer).await), (1, 0));
         world.assert_books().await;
     }
 }

@@ -31,8 +31,10 @@ pub(crate) enum Kind {
     Timeout,
     /// A queue or the disk is full.
     Full,
-    /// The database takes no writes for now: it is read-only, or the disk fails.
-    Unwritable,
+    /// The database takes no writes for now: it is read-only.
+    ReadOnly,
+    /// The disk fails.
+    Disk,
     /// The connection was lost.
     Lost,
     /// This `Db` was closed.
@@ -62,6 +64,12 @@ impl Fault {
     /// Whether the same step may well succeed a little later: a lock, a full queue, a lost connection.
     pub fn is_retryable(&self) -> bool {
         !matches!(self.kind, Kind::Other | Kind::Panicked)
+    }
+
+    /// The same fault of a read. There nothing may be written, so that it was tried is a mistake of ours and no trouble
+    /// that passes.
+    pub(crate) fn of_read(self) -> Self {
+        if self.kind == Kind::ReadOnly { Self { kind: Kind::Other, ..self } } else { self }
     }
 
     pub(crate) fn kind(&self) -> Kind {
@@ -100,7 +108,8 @@ fn sqlite_kind(code: i32) -> Kind {
     match code & 0xff {
         5 | 6 => Kind::Busy,
         9 => Kind::Timeout,
-        8 | 10 => Kind::Unwritable,
+        8 => Kind::ReadOnly,
+        10 => Kind::Disk,
         13 => Kind::Full,
         _ => Kind::Other,
     }
@@ -112,7 +121,7 @@ fn postgres_kind(code: &str) -> Kind {
         "40001" | "40P01" => Kind::Serialization,
         "55P03" => Kind::Busy,
         "57014" | "25P03" => Kind::Timeout,
-        "25006" => Kind::Unwritable,
+        "25006" => Kind::ReadOnly,
         "57P01" | "57P02" | "57P03" => Kind::Lost,
         code if code.starts_with("53") => Kind::Full,
         code if code.starts_with("08") => Kind::Lost,
@@ -169,7 +178,7 @@ mod tests {
         }
         let more = [
             ("57014", Kind::Timeout),
-            ("25006", Kind::Unwritable),
+            ("25006", Kind::ReadOnly),
             ("53300", Kind::Full),
             ("08006", Kind::Lost),
             ("23505", Kind::Other),
@@ -178,7 +187,7 @@ mod tests {
             assert_eq!(postgres_kind(code), kind, "{code}");
         }
         for (code, kind) in
-            [(5, Kind::Busy), (517, Kind::Busy), (8, Kind::Unwritable), (13, Kind::Full), (2067, Kind::Other)]
+            [(5, Kind::Busy), (517, Kind::Busy), (8, Kind::ReadOnly), (13, Kind::Full), (2067, Kind::Other)]
         {
             assert_eq!(sqlite_kind(code), kind, "{code}");
         }

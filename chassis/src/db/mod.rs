@@ -120,7 +120,7 @@ impl Db {
             }
         };
         match tokio::time::timeout(self.0.options.read_limit, reading).await {
-            Ok(ending) => ending,
+            Ok(ending) => ending.map_err(Fault::of_read),
             Err(_elapsed) => Err(Fault::of(Kind::Timeout, "read: it took longer than its limit")),
         }
     }

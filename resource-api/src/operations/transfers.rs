@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use chassis::Fault;
 use chassis::claim::StoredAnswer;
-use chassis::failpoint::is_planted;
+use chassis::failpoint::{is_planted, reach};
 use chassis::outbox::insert_events_by;
 use keys::token;
 use serde_json::json;
@@ -57,6 +57,7 @@ pub async fn execute(app: &App, attempt: Attempt, order: TransferOrder) -> Resul
     if told_late.is_none()
         && let Some(made) = app.transfers.submit(Arc::clone(&prepared)).await?
     {
+        reach("transfer.after_commit").await;
         app.outbox.wake();
         return Ok(made?);
     }

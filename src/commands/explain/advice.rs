@@ -12,11 +12,11 @@ pub(super) const OTHER: &str = "The request itself is at fault: its answer says 
 /// Code and text, sorted by code.
 const TEXTS: &[(&str, &str)] = &[
     ("alias_taken", "Choose another alias, or use the object that has it."),
+    ("ambiguous_host", "A proxy sends two Host values. Make it send one."),
     (
         "amount_exceeds_refundable",
         "Less of the order is left than was asked for: the answer says how much. Refunds under way count.",
     ),
-    ("ambiguous_host", "A proxy sends two Host values. Make it send one."),
     (
         "bad_signature",
         "An event of the payment gateway was not signed under a secret of gateway.events, or its clock is five minutes off: see why. If the gateway sent it, compare the secrets; else somebody forges events.",

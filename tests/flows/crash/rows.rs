@@ -154,7 +154,7 @@ assert!(["processing", "completed"].contains(&state(&running, names[2]).await.as
         let paid = history.insist(&running, Operation::order(&made[0], "purse", 1_000, "tok_success")).await;
         assert!(matches!(paid.status, 201 | 202), "{}", paid.body);
         order_in(&running.dev, &running.token, "purse", &["completed"]).await;
-        for (point, booked) in [("once.after_commit", 1), ("once.in_unit", 1)] {
+        for (point, booked) in [("transfer.after_commit", 1), ("transfer.in_unit", 1)] {
             rig.arm(point);
             let lost = send(&running, &history, Operation::transfer(&made[0], &made[1], point, 100));
             rig.held(point).await;

@@ -1,6 +1,6 @@
 //! Late success: a charge turns out collected although its order was cancelled, had expired or failed, or although
 //! the charge itself had been declined or voided. The gateway owes us the money and the wallet must not get it any
-//! more, so it goes to suspense, once, until it is given back.
+//! more, so it goes to suspense, once, and a refund of its own takes it back to the payer.
 
 use chassis::outbox::insert_events;
 use chassis::{Fault, Tx, while_doing};
@@ -10,10 +10,11 @@ use super::verdict::Verdict;
 use crate::domain::fiat_in::{FiatIn, FiatInState};
 use crate::domain::ledger::{AccountId, Leg, NewPosting, SystemAccount};
 use crate::ledger;
+use crate::operations::refunds::{LateMoney, open_automatic};
 use crate::store::charges::{Late, note_late_success};
 use crate::store::fiat_ins::find_any_fiat_in;
 
-/// Money in suspense: what giving it back to the payer needs.
+/// Money in suspense that is on its way back to the payer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LateSuccess {
     /// The tenant.
@@ -52,6 +53,7 @@ pub(super) async fn late_success(
         booked.map_err(while_doing("book a charge that was captured late"))?;
     }
     insert_events(tx, &[events::captured_late(&order, &verdict.events, verdict.now)]).await?;
+    open_automatic(tx, back(&order, verdict), &verdict.refund).await?;
     tracing::warn!(
         charge = verdict.charge_id,
         order = order.fiat_in_id,
@@ -66,6 +68,19 @@ pub(super) async fn late_success(
         amount: order.money.amount,
         currency: order.money.currency.code(),
     }))
+}
+
+/// The refund that takes the money back; the worker sends it at its next look.
+fn back<'a>(order: &FiatIn, verdict: &'a Verdict) -> LateMoney<'a> {
+    LateMoney {
+        fiat_in_id: &verdict.order.fiat_in_id,
+        charge_id: &verdict.charge_id,
+        provider: &verdict.provider,
+        money: order.money,
+        reason: "late_success",
+        due_at_ms: verdict.now_ms,
+        now: verdict.now,
+    }
 }
 
 /// Ended without the money.

@@ -11,6 +11,7 @@ use crate::app::App;
 use crate::domain::charge::{Channel, ChargeState};
 use crate::domain::fiat_in::{FiatIn, FiatInState};
 use crate::gateway::Answer;
+use crate::operations::refunds::AutomaticIds;
 use crate::store::charge_attempts::NewAttempt;
 use crate::store::charges::{Charge, ChargeStep};
 
@@ -51,6 +52,8 @@ pub struct Verdict {
     pub(super) held: Option<Held>,
     pub(super) txn_id: String,
     pub(super) events: EventIds,
+    /// Of the refund that money gets which comes after its order has ended.
+    pub(super) refund: AutomaticIds,
     /// When an order that has to wait for its payer ends by itself.
     pub(super) action_until: UnixSeconds,
     pub(super) now_ms: i64,
@@ -90,6 +93,7 @@ impl Verdict {
             held: None,
             txn_id: app.platform.new_id("txn"),
             events: EventIds::draw(&app.platform),
+            refund: AutomaticIds::draw(&app.platform),
             action_until: now.plus(app.config.gateway.action_ttl_s),
             now_ms: app.platform.clock.now_ms(),
             now,

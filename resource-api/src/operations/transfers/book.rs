@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chassis::claim::StoredAnswer;
-use chassis::failpoint::is_planted;
+use chassis::failpoint::{is_planted, reach};
 use chassis::outbox::{NewEvent, insert_events_of};
 use chassis::{Batch, Db, Fault, Tx};
 use keys::UnixSeconds;
@@ -88,6 +88,7 @@ async fn book_all(
         .map(|((_, ask), booked)| (&ask.attempt, booked.as_ref().map_or(Ended::Refused, Ended::Answered)))
         .collect();
     end_all(tx, &ends).await?;
+    reach("transfer.in_unit").await;
     let mut places: BTreeMap<usize, _> = fresh.iter().map(|(place, _)| *place).zip(booked).collect();
     Ok((0..asks.len()).map(|place| places.remove(&place)).collect())
 }
