@@ -1,7 +1,6 @@
 //! [`Guard`]: the one place that decides whether a request reaches its handler, as a tower layer.
 //!
-//! Put it inside the router (`Router::layer`), so that axum's `MatchedPath` is known. A request that
-//! matches no route passes through to the router's own 404.
+//! Put it inside the router, so that `MatchedPath` is known. What matches no route gets the router's own 404.
 
 use std::sync::Arc;
 use std::task::{Context, Poll};

@@ -137,7 +137,9 @@ flows! {
         let third = world.assertion(client);
         let calls = (0..16).map(|_| form(&third).signed_by(client, world)).collect();
         let replies = world.race(calls).await;
-        assert_eq!((with_status(&replies, 200), with_status(&replies, 401)), (1, 15));
+        // Who fails often waits before it may fail again.
+        let refused = with_status(&replies, 401) + with_status(&replies, 429);
+        assert_eq!((with_status(&replies, 200), refused), (1, 15));
     }
 
     async fn a_withdrawn_key_no_longer_signs(world: &mut World) {

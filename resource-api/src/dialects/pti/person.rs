@@ -116,9 +116,12 @@ impl PtiUser {
     /// Person or business.
     ///
     /// # Errors
-    /// 422 `kind_unknown`.
+    /// 400 `missing_field`, 422 `kind_unknown`.
     pub(crate) fn kind(&self) -> Result<CustomerKind, Refusal> {
         match self.kind.to_ascii_uppercase().as_str() {
+            "" => {
+                Err(Refusal::bad_request("missing_field", "a member is missing").at("/type", "missing_field"))
+            }
             "PERSON" => Ok(CustomerKind::Person),
             "BUSINESS" => Ok(CustomerKind::Business),
             _ => Err(Refusal::unprocessable("kind_unknown", "/type", "a user is a PERSON or a BUSINESS")),

@@ -94,7 +94,8 @@ impl TransactionBody {
     }
 }
 
-/// Logs a transaction and has it judged. The same request again gets the same answer.
+/// Logs a transaction and has it judged. The same request again gets the same answer. It moves no money itself, but what
+/// is judged here was or will be moved elsewhere: on old news about clients and users nothing is judged.
 #[utoipa::path(
     post, operation_id = "pti_transaction_logs_create", path = "/users/{userId}/transactionLogs", tag = "pti",
     params(("userId" = String, Path)), request_body = TransactionBody,
@@ -110,6 +111,7 @@ impl TransactionBody {
         ("x-scopes" = json!(["fiat_ins:execute"])),
         ("x-token-kinds" = json!(["client"])),
         ("x-idempotent" = json!(true)),
+        ("x-moves-money" = json!(true)),
         ("x-dialect" = json!("pti")),
     ),
 )]
