@@ -91,7 +91,7 @@ async fn a_backend_pays_in_under_its_signature_and_the_bodys_id_is_the_key() {
         assert_eq!((again.status, &again.text), (201, &first.text));
         world.clock.advance(1);
         let other = world.call(signed(&body("t-1", "6", &by_token("tok_success")))).await;
-        assert_eq!((other.status, other.json()["type"].as_str()), (400, Some("IDEMPOTENCY_KEY_REUSED")));
+        assert_eq!((other.status, other.json()["type"].as_str()), (409, Some("IDEMPOTENCY_KEY_REUSED")));
         assert_eq!(world.balance(&wallet).await, 500);
     }
 }

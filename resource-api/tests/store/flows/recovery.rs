@@ -46,11 +46,11 @@ async fn a_charge_left_at_any_point_is_completed_once() {
             "tok_left_ready",
         ),
         (
-            "UPDATE charge SET state = 'submitting', attempt = 1, lease_holder = 'gone', due_at_ms = 0, submitted_at_s = 1",
+            "UPDATE charge SET state = 'submitting', attempt = 1, lease_holder = 'gone', due_at_ms = 0, submitted_at_s = created_at_s - 60",
             "tok_left_leased",
         ),
         (
-            "UPDATE charge SET state = 'submitting', attempt = 1, lease_holder = 'gone', due_at_ms = 0, submitted_at_s = 1",
+            "UPDATE charge SET state = 'submitting', attempt = 1, lease_holder = 'gone', due_at_ms = 0, submitted_at_s = created_at_s - 60",
             "tok_left_collected",
         ),
     ];
