@@ -137,8 +137,10 @@ both_engines! {
         let running = stage.restart(running).await;
         assert_eq!(silent.await.expect("a task"), None);
         assert_eq!(unwritten.await.expect("a task"), None);
-        // Rolled back; a machine that is slow to start it again may have gone on already.
-assert!(["processing", "completed"].contains(&state(&running, names[2]).await.as_str()));
+        // Rolled back; a machine that is slow to start it again may have gone on already. Or the point held what the
+        // silent gateway's order came to, and this one had not been recorded.
+        let found = state(&running, names[2]).await;
+        assert!(["", "processing", "completed"].contains(&found.as_str()), "it is {found:?}");
         stage.assert_sound(&running).await;
         for name in names {
             assert_eq!(state(&running, name).await, "completed", "{name}");
