@@ -28,7 +28,9 @@ bench: ## the benchmark tables: rows against floors of the same run, token issue
 KILLS ?= 200
 DATABASE ?= sqlite
 soak: tools ## KILLS=200 kills under load on DATABASE=sqlite (or postgres), audited; prints what was seen (some 20 minutes)
-	COUNTERSIGN_SOAK_KILLS=$(KILLS) cargo test --locked --test flows soak::kills_at_random_moments_under_load_lose_and_double_nothing::on_$(DATABASE) -- --nocapture
+	cargo build --locked --release --bin countersign
+	COUNTERSIGN_BINARY=$(CURDIR)/target/release/countersign COUNTERSIGN_SOAK_KILLS=$(KILLS) \
+	  cargo test --locked --test flows soak::kills_at_random_moments_under_load_lose_and_double_nothing::on_$(DATABASE) -- --nocapture
 
 tools: ## install what the tests need (PostgreSQL server)
 	.ci/tools

@@ -22,9 +22,10 @@ const LISTENERS: [&str; 6] = [
     "--resource-ops-listen",
 ];
 
-/// The binary, without the environment's own settings of it.
+/// The binary, or the one that `COUNTERSIGN_BINARY` names, without the environment's own settings of it.
 pub(crate) fn countersign() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));
+    let binary = std::env::var_os("COUNTERSIGN_BINARY");
+    let mut command = Command::new(binary.unwrap_or_else(|| env!("CARGO_BIN_EXE_countersign").into()));
     command.env_remove("RUST_LOG").stdin(Stdio::null());
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("COUNTERSIGN__")) {
         command.env_remove(name);
