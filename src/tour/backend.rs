@@ -12,7 +12,7 @@ use crate::dev::credentials::{Client, Credentials};
 
 /// What the backend asks for: enough to run the tour and no more.
 const SCOPE: &str = "customers:write customers:read entities:write entities:read fiat_ins:execute fiat_ins:read \
-                     transfers:execute transfers:read kyc:read webhooks:write events:read";
+                     refunds:execute transfers:execute transfers:read kyc:read webhooks:write events:read";
 
 /// The backend of the partner `acme`, with a token of its client `acme-signed`.
 pub(crate) struct Backend {

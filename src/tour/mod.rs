@@ -2,6 +2,7 @@
 //! job and prints every request and answer. Each chapter checks what it shows; the first surprise ends the tour.
 
 mod backend;
+mod charges;
 pub(crate) mod client;
 mod fiat_in;
 mod print;
@@ -30,6 +31,7 @@ pub(crate) async fn run(data_dir: &Path) -> anyhow::Result<()> {
     fiat_in::again(&backend, &paid).await.context("the same request again")?;
     verdicts::refused(&mut backend).await.context("a refused payment")?;
     verdicts::reviewed(&mut backend).await.context("a reviewed payment")?;
+    charges::proved_and_refunded(&mut backend).await.context("3-D Secure and a refund")?;
     wallets::kyc_and_transfer(&mut backend, &paid).await.context("KYC and a transfer")?;
     pti::as_their_client(&mut backend).await.context("PTI's own client")?;
     println!("\n━━ The tour is over: everything held.\n");
