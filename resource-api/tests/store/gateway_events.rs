@@ -4,6 +4,7 @@ use chassis::testing::TestDatabase;
 use keys::UnixSeconds;
 use keys::token::Money;
 use resource_api::domain::charge_event::{EventState, Told};
+use resource_api::domain::telling::Telling;
 use resource_api::gateway::{DeclineCategory, GatewayEvent, Said};
 use resource_api::store::gateway_events::{
     EVENT_KEPT_S, EventDecision, Kept, count_parked_gateway_events, decide_gateway_event,
@@ -22,12 +23,13 @@ fn event(id: &str, hash: &str, said: bool) -> GatewayEvent {
         body_hash: hash.to_owned(),
         occurred_at: Some(UnixSeconds(5)),
         said: said.then(|| Said {
+            telling: Telling::Charge(Told::Declined),
             reference: "chg_1".to_owned(),
+            charge_id: "chg_1".to_owned(),
             provider_ref: "gch_1".to_owned(),
             merchant: None,
             money: Money { amount: 500, currency: "EUR".to_owned() },
-            told: Told::Declined,
-            decline: Some(("insufficient_funds".to_owned(), DeclineCategory::Soft)),
+            decline: Some(("insufficient_funds".to_owned(), Some(DeclineCategory::Soft))),
         }),
     }
 }
@@ -52,7 +54,7 @@ async fn an_event_is_kept_once_and_a_repeat_with_another_body_is_noticed() {
         assert_eq!(found, Kept::New);
         let of_charge = unit!(db, [], tx => list_gateway_events_of_charge(tx, "sandbox", "chg_1", 10).await);
         let [kept] = of_charge.as_slice() else { panic!("{of_charge:?}") };
-        assert_eq!(kept.told().unwrap(), Some(Told::Declined));
+        assert_eq!(kept.telling().unwrap(), Some(Telling::Charge(Told::Declined)));
         assert_eq!((kept.amount, kept.decline_code.as_deref()), (Some(500), Some("insufficient_funds")));
         assert_eq!((kept.state.as_str(), kept.decided_at_s), ("received", None));
     }
@@ -76,7 +78,7 @@ async fn an_event_is_decided_once_and_only_what_is_settled_expires() {
         assert_eq!(unit!(db, [], tx => count_parked_gateway_events(tx).await), 1);
         let parked = unit!(db, [], tx => list_parked_gateway_events(tx, 10).await);
         assert_eq!((parked[0].event_id.as_str(), parked[0].reason.as_deref()), ("gev_2", Some("why")));
-        assert_eq!(parked[0].told().unwrap(), None);
+        assert_eq!(parked[0].telling().unwrap(), None);
         assert!(unit!(db, [], tx => list_due_gateway_events(tx, NOW_MS, 10).await).is_empty());
         let sweeper = chassis::sweeper::Sweeper::new(db.clone(), swept_at(EVENT_KEPT_S + 1));
         let sweeper = sweeper.table("gateway_event", "expires_at_s", "provider, event_id");
