@@ -1,6 +1,8 @@
 //! What the payment gateway tells by itself (security.md N16): genuine or not, before our own answer, late, repeated, in
 //! any order, and untrue. A charge is booked at most once, and only for what fits it; the rest waits for a person.
 
+mod repayments;
+
 use keys::webhook::TOLERANCE_S;
 use resource_api::operations::parked_events;
 use resource_api::sandbox::{EventStep, Lie, Step};

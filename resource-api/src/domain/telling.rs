@@ -31,7 +31,10 @@ words! {
 impl RefundWord {
     /// Whether it tells another end than the one that a refund in this state has.
     pub fn contradicts(self, state: RefundState) -> bool {
-        matches!((state, self), (RefundState::Succeeded, Self::Failed) | (RefundState::Failed, Self::Succeeded))
+        matches!(
+            (state, self),
+            (RefundState::Succeeded, Self::Failed) | (RefundState::Failed, Self::Succeeded)
+        )
     }
 }
 

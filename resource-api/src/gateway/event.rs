@@ -169,7 +169,10 @@ mod tests {
         assert_eq!((event.event_id.as_str(), event.kind.as_str()), ("gev_1", "charge.captured"));
         assert_eq!(event.occurred_at, Some(UnixSeconds(1_767_225_590)));
         let said = event.said.unwrap();
-        assert_eq!((said.reference.as_str(), said.charge_id.as_str(), said.money.amount), ("chg_1", "chg_1", 500));
+        assert_eq!(
+            (said.reference.as_str(), said.charge_id.as_str(), said.money.amount),
+            ("chg_1", "chg_1", 500)
+        );
         assert_eq!(said.telling, Telling::Charge(Told::Captured));
         assert_eq!((said.merchant.as_deref(), said.decline), (Some("mrc_1"), None));
     }

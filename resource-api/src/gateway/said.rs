@@ -96,7 +96,8 @@ pub(super) fn said(head: Head, body: &[u8]) -> Option<Said> {
         _ => None,
     }?;
     let said = Said { merchant: head.merchant, ..said };
-    let names = [Some(&said.reference), Some(&said.charge_id), Some(&said.provider_ref), said.merchant.as_ref()];
+    let names =
+        [Some(&said.reference), Some(&said.charge_id), Some(&said.provider_ref), said.merchant.as_ref()];
     let currency = said.money.currency.as_bytes();
     let fits = names.into_iter().flatten().all(|name| is_name(name))
         && currency.len() == 3
@@ -235,7 +236,8 @@ mod tests {
         ] {
             assert_eq!(refund("refund.succeeded", &change), None, "{change}");
         }
-        let twice = r#"{"type":"dispute.won","data":{"id":"a","id":"b","charge":"c","amount":5,"currency":"EUR"}}"#;
+        let twice =
+            r#"{"type":"dispute.won","data":{"id":"a","id":"b","charge":"c","amount":5,"currency":"EUR"}}"#;
         assert_eq!(said(serde_json::from_str(twice).unwrap(), twice.as_bytes()), None, "a member twice");
         assert_eq!(heard("dispute.won", &json!({ "id": "gdp_1", "amount": 5, "currency": "EUR" })), None);
     }

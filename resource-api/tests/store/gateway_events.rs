@@ -4,7 +4,8 @@ use chassis::testing::TestDatabase;
 use keys::UnixSeconds;
 use keys::token::Money;
 use resource_api::domain::charge_event::{EventState, Told};
-use resource_api::domain::telling::Telling;
+use resource_api::domain::refund::DisputeTurn;
+use resource_api::domain::telling::{RefundWord, Telling};
 use resource_api::gateway::{DeclineCategory, GatewayEvent, Said};
 use resource_api::store::gateway_events::{
     EVENT_KEPT_S, EventDecision, Kept, count_parked_gateway_events, decide_gateway_event,
@@ -57,6 +58,31 @@ async fn an_event_is_kept_once_and_a_repeat_with_another_body_is_noticed() {
         assert_eq!(kept.telling().unwrap(), Some(Telling::Charge(Told::Declined)));
         assert_eq!((kept.amount, kept.decline_code.as_deref()), (Some(500), Some("insufficient_funds")));
         assert_eq!((kept.state.as_str(), kept.decided_at_s), ("received", None));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_said_of_a_refund_or_a_dispute_is_kept_with_its_charge() {
+    let tellings =
+        [(Telling::Refund(RefundWord::Failed), "rfd_1"), (Telling::Dispute(DisputeTurn::Lost), "chg_1")];
+    for database in TestDatabase::both().await {
+        let db = opened(&database).await;
+        for (telling, reference) in tellings {
+            let mut new = event(reference, "a", true);
+            let said = new.said.as_mut().unwrap();
+            (said.telling, said.reference) = (telling, reference.to_owned());
+            said.decline = Some(("refund_declined".to_owned(), None));
+            unit!(db, [new], tx => insert_gateway_event(tx, "sandbox", &new, (NOW, NOW_MS)).await);
+        }
+        let mut kept = unit!(db, [], tx => list_gateway_events_of_charge(tx, "sandbox", "chg_1", 10).await);
+        kept.sort_by(|a, b| b.event_id.cmp(&a.event_id));
+        let read: Vec<_> =
+            kept.iter().map(|kept| kept.telling().unwrap().zip(kept.reference.as_deref())).collect();
+        assert_eq!(read, tellings.map(Some));
+        assert_eq!(
+            (kept[0].decline_code.as_deref(), &kept[0].decline_category),
+            (Some("refund_declined"), &None)
+        );
     }
 }
 

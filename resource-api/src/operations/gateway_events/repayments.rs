@@ -32,7 +32,11 @@ enum Change {
 type Decision = (EventState, Option<&'static str>);
 
 /// Writes down what became of a refund.
-pub(super) async fn apply_refund(app: &App, event: &StoredGatewayEvent, word: RefundWord) -> Result<(), Fault> {
+pub(super) async fn apply_refund(
+    app: &App,
+    event: &StoredGatewayEvent,
+    word: RefundWord,
+) -> Result<(), Fault> {
     let said = match (word, event.provider_ref.clone(), event.decline_code.clone()) {
         (RefundWord::Succeeded, Some(provider_ref), _) => RefundAnswer::Succeeded { provider_ref },
         (RefundWord::Failed, provider_ref, Some(code)) => RefundAnswer::Declined { code, provider_ref },
@@ -49,7 +53,11 @@ pub(super) async fn apply_refund(app: &App, event: &StoredGatewayEvent, word: Re
 }
 
 /// Writes down what turn a dispute took.
-pub(super) async fn apply_dispute(app: &App, event: &StoredGatewayEvent, turn: DisputeTurn) -> Result<(), Fault> {
+pub(super) async fn apply_dispute(
+    app: &App,
+    event: &StoredGatewayEvent,
+    turn: DisputeTurn,
+) -> Result<(), Fault> {
     let (_, charge_id) = names(event)?;
     let dispute_id = event.provider_ref.clone();
     let dispute_id = dispute_id.ok_or_else(|| Fault::new("apply a gateway event: it names no dispute"))?;

@@ -21,7 +21,8 @@ use crate::domain::refusal::Refusal;
 use crate::gateway::RefundAnswer;
 use crate::store::fiat_ins::find_any_fiat_in;
 use crate::store::refund_resolutions::{
-    ManualRefundTake, NewRefundResolution, find_refund_resolution, insert_refund_resolution, take_manual_refund,
+    ManualRefundTake, NewRefundResolution, find_refund_resolution, insert_refund_resolution,
+    take_manual_refund,
 };
 use crate::store::refunds::find_refund;
 
@@ -54,7 +55,9 @@ impl ResolveRefund {
     fn answer(&self) -> RefundAnswer {
         let Testimony { provider_ref, decline, .. } = self.testimony.clone();
         match decline {
-            None => RefundAnswer::Succeeded { provider_ref: provider_ref.unwrap_or_else(|| UNSTATED.to_owned()) },
+            None => {
+                RefundAnswer::Succeeded { provider_ref: provider_ref.unwrap_or_else(|| UNSTATED.to_owned()) }
+            }
             Some(code) => RefundAnswer::Declined { code, provider_ref },
         }
     }
@@ -170,6 +173,7 @@ async fn not_to_resolve(tx: &mut Tx, refund: &Refund, client_id: &str) -> Result
                       of the partner does.";
         return Ok(Refusal::forbidden("four_eyes_required", detail));
     }
-    let detail = "The outcome is still being found out; a refund is settled by hand once its state is `manual`.";
+    let detail =
+        "The outcome is still being found out; a refund is settled by hand once its state is `manual`.";
     Ok(Refusal::conflict("invalid_state", detail))
 }
