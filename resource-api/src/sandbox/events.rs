@@ -226,14 +226,14 @@ impl Events {
         let (name, status) = (subject.name(), step.status.as_deref().unwrap_or(subject.status()));
         let number = {
             let mut state = self.lock();
-            let sent = state.sent.entry(format!("{name}_{status}")).or_default();
+            let sent = state.sent.entry(name.to_owned()).or_default();
             *sent += 1;
             *sent
         };
         tokio::time::sleep(Duration::from_millis(step.wait_ms.min(WAIT_MS_MAX))).await;
         let ready = Ready {
             // The numbers begin anew with the process: the word keeps another event from having the id of this one.
-            id: format!("gev_{name}_{status}_{number}"),
+            id: format!("gev_{name}_{number}_{status}"),
             body: subject.body(target, step).to_string(),
             signed_wrongly: step.lie == Some(Lie::Signature),
         };

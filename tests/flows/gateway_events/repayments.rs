@@ -170,7 +170,7 @@ flows! {
         refund(world, &order, 100).await.refused(409, "not_refundable");
         dispute(world, &order, "won").await;
         comes_to(world, &order, "completed").await;
-        tell(world, "gev_again", &dispute_event(&charge_of(&order), 1_000, "won")).await;
+        tell(world, "gev_z", &dispute_event(&charge_of(&order), 1_000, "won")).await;
         let charge = heard(world, &order, 3).await;
         assert_eq!(verdicts(&charge), ["applied/-", "applied/-", "ignored/known"], "{charge}");
         assert_eq!(charge["events"][0]["about"], "dispute");
