@@ -37,15 +37,18 @@ pub(super) async fn list(place: Where) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// One line: gateway, event, type, our id, the gateway's id, charge, money, when, why.
 fn line(event: &StoredGatewayEvent) -> String {
     let text = |value: &Option<String>| value.clone().unwrap_or_else(|| "-".to_owned());
     let amount = event.amount.map_or_else(|| "-".to_owned(), |amount| amount.to_string());
     format!(
-        "{} {} {} charge {} {amount} {} at {}: {}",
+        "{} {} {} {} {} charge {} {amount} {} at {}: {}",
         event.provider,
         event.event_id,
         event.kind,
         text(&event.reference),
+        text(&event.provider_ref),
+        text(&event.charge_id),
         text(&event.currency),
         event.received_at_s,
         text(&event.reason),

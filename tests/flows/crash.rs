@@ -29,6 +29,7 @@ mod load;
 mod planted;
 mod rig;
 mod rows;
+mod rows_of_events;
 mod soak;
 
 use std::collections::{HashMap, HashSet};

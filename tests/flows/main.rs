@@ -47,6 +47,7 @@ mod process;
 mod pti;
 mod races;
 mod refunds;
+mod refunds_by_hand;
 mod restore;
 mod reviews;
 mod signatures;

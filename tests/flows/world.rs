@@ -36,7 +36,7 @@ use tokio::sync::OnceCell;
 
 pub(crate) use self::call::{Call, Reply};
 pub(crate) use self::clients::Client;
-pub(crate) use self::gateway::{charge_of, gateway_event};
+pub(crate) use self::gateway::{charge_of, dispute_event, gateway_event, refund_event};
 pub(crate) use self::money::{PII_CANARIES, personal_data};
 pub(crate) use self::nodes::{ApiNode, Authz, EVENT_SECRET, EVENT_SECRET_BEFORE, MERCHANT, Socket};
 pub(crate) use self::people::Customer;

@@ -17,6 +17,7 @@
 //! | [`charge`] | the collection of an order's money at the gateway |
 //! | [`refund`] | refunds, and what they and disputes do to an order |
 //! | [`charge_event`] | what a gateway tells of a charge by itself |
+//! | [`telling`] | what an event of a gateway tells: of a charge, a refund or a dispute |
 //! | [`evidence`] | what a person writes down when settling something by hand |
 //! | [`card`] | card numbers in memory, and what stays of them |
 //! | [`decimal`] | decimal texts to minor units, exactly |
@@ -40,6 +41,7 @@ pub mod pii;
 pub mod refund;
 pub mod refusal;
 pub mod route;
+pub mod telling;
 pub mod transaction_log;
 pub mod transfer;
 pub mod webhook_format;

@@ -177,15 +177,16 @@ fn settled_state(order: &FiatIn) -> FiatInState {
     }
 }
 
-/// What a gateway can tell of a dispute.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DisputeTurn {
-    /// The payer contests the charge.
-    Opened,
-    /// The payer was not right.
-    Won,
-    /// The bank took the money back.
-    Lost,
+words! {
+    /// What a gateway can tell of a dispute.
+    DisputeTurn {
+        /// The payer contests the charge.
+        Opened = "opened",
+        /// The payer was not right.
+        Won = "won",
+        /// The bank took the money back.
+        Lost = "lost",
+    }
 }
 
 impl DisputeTurn {

@@ -1,23 +1,17 @@
 //! Events that the gateway sends by itself: whether one is genuine, and what it says. Signed as in Standard Webhooks
 //! 1.0 (`webhook-id`, `webhook-timestamp`, `webhook-signature`, `v1`); the body is
-//! `{type, merchant, created_at, data: {id, reference, amount, currency, status, decline_code?}}`.
+//! `{type, merchant, created_at, data}`, with the data that `said` lists.
 
 use std::path::PathBuf;
 
 use http::HeaderMap;
 use keys::UnixSeconds;
 use keys::digest::sha256_b64;
-use keys::token::Money;
 use keys::webhook::{Signed, WebhookSecret, is_signed};
 use secrecy::SecretString;
 use serde::Deserialize;
 
-use super::DeclineCategory;
-use super::judge::definite_decline;
-use crate::domain::charge_event::Told;
-
-/// Longest id, reference or type that is kept, bytes.
-const NAME_BYTES_MAX: usize = 128;
+use super::said::{Head, Said, is_name, said};
 
 /// Settings of the events that the gateway sends.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -77,53 +71,14 @@ pub struct GatewayEvent {
     pub body_hash: String,
     /// When the gateway says it happened.
     pub occurred_at: Option<UnixSeconds>,
-    /// What it says of a charge; `None`: it was not understood.
+    /// What it says; `None`: it was not understood.
     pub said: Option<Said>,
-}
-
-/// What an event says of one charge.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Said {
-    /// Our charge id.
-    pub reference: String,
-    /// The gateway's own id of the charge.
-    pub provider_ref: String,
-    /// The account it is about, when the gateway says.
-    pub merchant: Option<String>,
-    /// The money it is about.
-    pub money: Money,
-    /// Where the charge stands.
-    pub told: Told,
-    /// Code and category of a definite decline.
-    pub decline: Option<(String, DeclineCategory)>,
 }
 
 /// The event is not shown to come from the gateway. The text is for the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct NotGenuine(pub &'static str);
-
-#[derive(Deserialize)]
-struct EventBody {
-    #[serde(rename = "type")]
-    kind: String,
-    #[serde(default)]
-    merchant: Option<String>,
-    #[serde(default)]
-    created_at: Option<i64>,
-    data: ChargeData,
-}
-
-#[derive(Deserialize)]
-struct ChargeData {
-    id: String,
-    reference: String,
-    amount: i64,
-    currency: String,
-    status: String,
-    #[serde(default)]
-    decline_code: Option<String>,
-}
 
 /// Verifies an event under the live secrets and reads it.
 ///
@@ -149,49 +104,16 @@ pub(super) fn parse(secrets: &[WebhookSecret], arrived: &Arrived<'_>) -> Result<
     if !is_signed(secrets, &Signed { id, timestamp, body: arrived.body }, signatures, arrived.now) {
         return Err(NotGenuine("no signature holds, or the time is off by more than five minutes"));
     }
-    let body: Option<EventBody> = serde_json::from_slice(arrived.body).ok();
-    let kind = body.as_ref().map(|body| body.kind.clone()).filter(|kind| is_name(kind));
-    let occurred_at = body.as_ref().and_then(|body| body.created_at).map(UnixSeconds);
+    let head: Option<Head> = serde_json::from_slice(arrived.body).ok();
+    let kind = head.as_ref().map(|head| head.kind.clone()).filter(|kind| is_name(kind));
+    let occurred_at = head.as_ref().and_then(|head| head.created_at).map(UnixSeconds);
     Ok(GatewayEvent {
         event_id: id.to_owned(),
         kind: kind.unwrap_or_else(|| "unreadable".to_owned()),
         body_hash: sha256_b64(arrived.body),
         occurred_at,
-        said: body.and_then(said),
+        said: head.and_then(|head| said(head, arrived.body)),
     })
-}
-
-/// What the body says; `None` unless it is about one charge in words that are known.
-fn said(body: EventBody) -> Option<Said> {
-    let EventBody { merchant, data, kind, .. } = body;
-    let names = [Some(&data.id), Some(&data.reference), merchant.as_ref()];
-    let fits = names.into_iter().flatten().all(|name| is_name(name))
-        && kind.starts_with("charge.")
-        && data.currency.len() == 3
-        && data.currency.bytes().all(|byte| byte.is_ascii_uppercase());
-    let told: Told = data.status.parse().ok().filter(|_| fits)?;
-    let decline = data.decline_code.and_then(|code| {
-        let category = definite_decline(&code)?;
-        Some((code, category))
-    });
-    // A decline that is not known to be definite is nothing definite.
-    let told = if told == Told::Declined && decline.is_none() { Told::Pending } else { told };
-    Some(Said {
-        reference: data.reference,
-        provider_ref: data.id,
-        merchant,
-        money: Money { amount: data.amount, currency: data.currency },
-        told,
-        decline: decline.filter(|_| told == Told::Declined),
-    })
-}
-
-/// What may be stored and shown as a name: no spaces, nothing that could be personal data or a card number.
-fn is_name(text: &str) -> bool {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b':');
-    (1..=NAME_BYTES_MAX).contains(&text.len())
-        && text.bytes().all(plain)
-        && !crate::domain::card::is_card_number(text)
 }
 
 #[cfg(test)]
@@ -199,6 +121,9 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::domain::charge_event::Told;
+    use crate::domain::telling::Telling;
+    use crate::gateway::DeclineCategory;
 
     const NOW: UnixSeconds = UnixSeconds(1_767_225_600);
 
@@ -244,7 +169,11 @@ mod tests {
         assert_eq!((event.event_id.as_str(), event.kind.as_str()), ("gev_1", "charge.captured"));
         assert_eq!(event.occurred_at, Some(UnixSeconds(1_767_225_590)));
         let said = event.said.unwrap();
-        assert_eq!((said.reference.as_str(), said.told, said.money.amount), ("chg_1", Told::Captured, 500));
+        assert_eq!(
+            (said.reference.as_str(), said.charge_id.as_str(), said.money.amount),
+            ("chg_1", "chg_1", 500)
+        );
+        assert_eq!(said.telling, Telling::Charge(Told::Captured));
         assert_eq!((said.merchant.as_deref(), said.decline), (Some("mrc_1"), None));
     }
 
@@ -301,11 +230,11 @@ mod tests {
             parsed(&body.to_string()).said.unwrap()
         };
         let definite = declined(json!("insufficient_funds"));
-        assert_eq!(definite.told, Told::Declined);
-        assert_eq!(definite.decline, Some(("insufficient_funds".to_owned(), DeclineCategory::Soft)));
+        assert_eq!(definite.telling, Telling::Charge(Told::Declined));
+        assert_eq!(definite.decline, Some(("insufficient_funds".to_owned(), Some(DeclineCategory::Soft))));
         for code in [json!("try_again_later"), Value::Null] {
             let said = declined(code);
-            assert_eq!((said.told, said.decline), (Told::Pending, None));
+            assert_eq!((said.telling, said.decline), (Telling::Charge(Told::Pending), None));
         }
     }
 

@@ -10,14 +10,16 @@ mod event;
 mod http;
 mod judge;
 mod refund;
+mod said;
 
 use futures_util::future::BoxFuture;
 use keys::token::Money;
 
 pub use config::GatewayConfig;
-pub use event::{Arrived, GatewayEvent, GatewayEventsConfig, NotGenuine, Said};
+pub use event::{Arrived, GatewayEvent, GatewayEventsConfig, NotGenuine};
 pub use http::HttpGateway;
 pub use refund::{RefundAnswer, RefundGateway, RefundOrder};
+pub use said::Said;
 
 use crate::domain::card::{Card, Instrument};
 use crate::domain::charge::ChargeState;

@@ -62,6 +62,11 @@ const DEFINITE_DECLINES: [&str; 5] = [
     "instrument_closed",
 ];
 
+/// Whether a refund that was declined with this code never comes back.
+pub(super) fn is_definite_decline(code: &str) -> bool {
+    DEFINITE_DECLINES.contains(&code)
+}
+
 #[derive(Deserialize)]
 struct RefundBody {
     id: String,

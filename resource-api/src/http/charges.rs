@@ -17,6 +17,7 @@ use crate::domain::charge::ChargeState;
 use crate::domain::cursor;
 use crate::domain::refusal::Refusal;
 use crate::operations::charges::{self, Resolve, Settled};
+use crate::operations::testimony::Stated;
 use crate::store::charge_views::list_charges;
 
 /// The routes of this family.
@@ -186,6 +187,7 @@ async fn resolve(
         OutcomeBody::Captured => Settled::Captured,
         OutcomeBody::Declined => Settled::Declined,
     };
-    let ask = Resolve::checked(id, settled, &value.evidence, value.provider_ref, value.decline_code)?;
+    let ResolveBody { evidence, provider_ref, decline_code, .. } = value;
+    let ask = Resolve::checked(id, settled, Stated { evidence, provider_ref, decline_code })?;
     Ok(reply(charges::resolve(&app, attempt, ask).await?))
 }

@@ -1,4 +1,4 @@
-//! `/v1/fiat-ins/{id}/refunds`: give money back to the payer, follow it, list.
+//! `/v1/fiat-ins/{id}/refunds`: give money back to the payer, follow it, list, and settle by hand what was not heard.
 
 use axum::Json;
 use axum::extract::{Path, State};
@@ -16,12 +16,13 @@ use super::page::page_view;
 use crate::app::App;
 use crate::auth::{Attempt, reply};
 use crate::domain::refund::RefundAsk;
-use crate::operations::refunds::{self, RefundQuery, RefundView};
+use crate::operations::refunds::{self, RefundQuery, RefundView, ResolveRefund};
+use crate::operations::testimony::Stated;
 use crate::operations::views::PageView;
 
 /// The routes of this family.
 pub(crate) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(create, list)).routes(routes!(read))
+    OpenApiRouter::new().routes(routes!(create, list)).routes(routes!(read)).routes(routes!(resolve))
 }
 
 /// A refund to make.
@@ -147,6 +148,62 @@ async fn read(
     caller: Caller,
     Path((id, refund_id)): Path<(String, String)>,
 ) -> Result<Json<RefundView>, Problem> {
-    let refund = refunds::find(&app, &caller, (id, refund_id)).await?;
-    Ok(Json(RefundView::from(&refund)))
+    Ok(Json(refunds::find(&app, &caller, (id, refund_id)).await?))
+}
+
+/// What a person found out about a refund.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct ResolveRefundBody {
+    outcome: RefundOutcomeBody,
+    /// What it rests on, 1 to 500 characters, such as a line of the gateway's report. Kept, shown and audited: no card
+    /// numbers, no e-mail addresses.
+    evidence: String,
+    /// The gateway's own id of the refund.
+    #[serde(default)]
+    provider_ref: Option<String>,
+    /// Why it failed, as the gateway's code; only with `failed`.
+    #[serde(default)]
+    decline_code: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum RefundOutcomeBody {
+    Succeeded,
+    Failed,
+}
+
+/// Settles a refund by hand: only one in state `manual`, and only by another client of the partner than the ones that
+/// asked for it and that made its order. `succeeded` books that the payer has the money, `failed` frees it again, as if
+/// the gateway had said so.
+#[utoipa::path(
+    post, operation_id = "refunds_resolve", path = "/v1/fiat-ins/{id}/refunds/{refund_id}/resolve", tag = "fiat-in",
+    request_body = ResolveRefundBody,
+    params(("id" = String, Path), ("refund_id" = String, Path), ("Idempotency-Key" = String, Header)),
+    responses(
+        (status = 200, description = "Settled; the refund as it stands now.", body = RefundView),
+        (status = 403, description = "`four_eyes_required`"),
+        (status = 404, description = "No such refund of this order."),
+        (status = 409, description = "`invalid_state`, `terminal`"),
+        (status = 422, description = "`evidence_required`, `evidence_too_long`, `evidence_not_allowed`, \
+            `provider_ref_not_allowed`, `decline_code_not_allowed`"),
+    ),
+    extensions(
+        ("x-scopes" = json!(["charges:decide"])),
+        ("x-token-kinds" = json!(["client"])),
+        ("x-idempotent" = json!(true)),
+        ("x-moves-money" = json!(true)),
+    ),
+)]
+async fn resolve(
+    State(app): State<App>,
+    attempt: Attempt,
+    Path(place): Path<(String, String)>,
+    StrictJson { value, .. }: StrictJson<ResolveRefundBody>,
+) -> Result<Response, Problem> {
+    let ResolveRefundBody { outcome, evidence, provider_ref, decline_code } = value;
+    let succeeded = outcome == RefundOutcomeBody::Succeeded;
+    let ask = ResolveRefund::checked(place, succeeded, Stated { evidence, provider_ref, decline_code })?;
+    Ok(reply(refunds::resolve(&app, attempt, ask).await?))
 }

@@ -12,12 +12,11 @@ use serde_json::{Value, json};
 use super::Failure;
 use super::fiat_ins::{Effect, Verdict, settle_in};
 use super::gateway_events::UNSTATED;
+use super::testimony::{Stated, Testimony};
 use crate::app::App;
 use crate::auth::{Attempt, Begun, Bound, begin, finish, still_running};
 use crate::domain::charge::Channel;
-use crate::domain::evidence::checked_evidence;
 use crate::domain::refusal::Refusal;
-use crate::domain::transfer::is_reference;
 use crate::gateway::{Answer, DeclineCategory};
 use crate::store::charge_attempts::list_attempts;
 use crate::store::charge_views::{
@@ -30,15 +29,11 @@ use crate::store::gateway_events::{StoredGatewayEvent, list_gateway_events_of_ch
 /// Events, and things heard, shown with a charge.
 const SHOWN: i64 = 100;
 
-/// The code of a charge that was declined by hand without another.
-const DECLINED: &str = "declined";
-
 /// How a person settles a charge.
 #[derive(Debug, Clone)]
 pub(crate) struct Resolve {
     charge_id: String,
-    outcome: ByHand,
-    evidence: String,
+    testimony: Testimony,
 }
 
 /// The outcome that a person found out.
@@ -48,66 +43,30 @@ pub(crate) enum Settled {
     Declined,
 }
 
-#[derive(Debug, Clone)]
-enum ByHand {
-    Captured { provider_ref: Option<String> },
-    Declined { code: String, provider_ref: Option<String> },
-}
-
-impl ByHand {
-    fn as_str(&self) -> &'static str {
-        match self {
-            Self::Captured { .. } => "captured",
-            Self::Declined { .. } => "declined",
-        }
-    }
-
-    /// As the answer of the gateway that it stands for. `known`: the gateway's own id as it was heard before.
-    fn answer(&self, known: Option<&str>) -> Answer {
-        match self.clone() {
-            Self::Captured { provider_ref } => {
-                let stated = provider_ref.or_else(|| known.map(str::to_owned));
-                Answer::Captured { provider_ref: stated.unwrap_or_else(|| UNSTATED.to_owned()) }
-            }
-            Self::Declined { code, provider_ref } => {
-                Answer::Declined { code, category: DeclineCategory::Soft, provider_ref }
-            }
-        }
-    }
-}
-
 impl Resolve {
     /// Checks what a person says.
     ///
     /// # Errors
-    /// 422 `evidence_required`, `evidence_too_long`, `evidence_not_allowed`, `provider_ref_not_allowed`,
-    /// `decline_code_not_allowed`.
-    pub(crate) fn checked(
-        charge_id: String,
-        settled: Settled,
-        evidence: &str,
-        provider_ref: Option<String>,
-        decline_code: Option<String>,
-    ) -> Result<Self, Refusal> {
-        let evidence = checked_evidence(evidence)?;
-        if provider_ref.as_deref().is_some_and(|name| checked_evidence(name).is_err() || !is_reference(name))
-        {
-            let detail = "1 to 64 of A-Z a-z 0-9 . _ - : /";
-            return Err(Refusal::unprocessable("provider_ref_not_allowed", "/provider_ref", detail));
+    /// As [`Testimony::checked`].
+    pub(crate) fn checked(charge_id: String, settled: Settled, stated: Stated) -> Result<Self, Refusal> {
+        let testimony = Testimony::checked(stated, settled == Settled::Declined)?;
+        Ok(Self { charge_id, testimony })
+    }
+
+    fn outcome(&self) -> &'static str {
+        if self.testimony.decline.is_some() { "declined" } else { "captured" }
+    }
+
+    /// As the answer of the gateway that it stands for. `known`: the gateway's own id as it was heard before.
+    fn answer(&self, known: Option<&str>) -> Answer {
+        let Testimony { provider_ref, decline, .. } = self.testimony.clone();
+        match decline {
+            None => {
+                let stated = provider_ref.or_else(|| known.map(str::to_owned));
+                Answer::Captured { provider_ref: stated.unwrap_or_else(|| UNSTATED.to_owned()) }
+            }
+            Some(code) => Answer::Declined { code, category: DeclineCategory::Soft, provider_ref },
         }
-        let plain = |byte: u8| byte.is_ascii_lowercase() || byte == b'_';
-        let fits = |code: &str| (1..=64).contains(&code.len()) && code.bytes().all(plain);
-        let outcome = match (settled, decline_code) {
-            (Settled::Captured, None) => ByHand::Captured { provider_ref },
-            (Settled::Declined, code) if code.as_deref().is_none_or(fits) => {
-                ByHand::Declined { code: code.unwrap_or_else(|| DECLINED.to_owned()), provider_ref }
-            }
-            _ => {
-                let detail = "1 to 64 of a-z _, and only with the outcome declined";
-                return Err(Refusal::unprocessable("decline_code_not_allowed", "/decline_code", detail));
-            }
-        };
-        Ok(Self { charge_id, outcome, evidence })
     }
 }
 
@@ -137,7 +96,7 @@ pub(crate) async fn resolve(app: &App, attempt: Attempt, ask: Resolve) -> Result
         "charge.resolved",
         ask.charge_id.as_str(),
     );
-    let audit = audit.with(json!({ "outcome": ask.outcome.as_str(), "evidence": ask.evidence }));
+    let audit = audit.with(json!({ "outcome": ask.outcome(), "evidence": ask.testimony.evidence }));
     let verdict = verdict(app, caller.partner_id.clone(), &ask).await?;
     let (holder, now_ms) = (app.platform.new_id("lse"), app.platform.clock.now_ms());
     let drawn = Drawn { attempt, ask, verdict, holder, now_ms, audit };
@@ -167,7 +126,7 @@ async fn verdict(app: &App, partner_id: String, ask: &Resolve) -> Result<Option<
         })
         .await?;
     Ok(found.map(|(known, order, charge)| {
-        let answer = ask.outcome.answer(known.as_deref());
+        let answer = ask.answer(known.as_deref());
         Verdict::heard(app, (order, &charge), answer, Channel::Person, None)
     }))
 }
@@ -198,8 +157,8 @@ async fn resolve_in(tx: &mut Tx, drawn: Drawn) -> Ruled {
     let resolution = NewResolution {
         charge_id,
         partner_id,
-        outcome: ask.outcome.as_str(),
-        evidence: &ask.evidence,
+        outcome: ask.outcome(),
+        evidence: &ask.testimony.evidence,
         resolved_by: &caller.client_id,
         now: attempt.now(),
     };
@@ -327,6 +286,7 @@ fn event_view(event: &StoredGatewayEvent) -> Value {
     json!({
         "id": event.event_id,
         "type": event.kind,
+        "about": event.about,
         "told": event.told,
         "money": { "amount": event.amount, "currency": event.currency },
         "decline_code": event.decline_code,
@@ -335,46 +295,4 @@ fn event_view(event: &StoredGatewayEvent) -> Value {
         "occurred_at": event.occurred_at_s,
         "received_at": event.received_at_s,
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn checked(settled: Settled, reference: Option<&str>, code: Option<&str>) -> Result<Resolve, Refusal> {
-        let owned = |text: Option<&str>| text.map(str::to_owned);
-        Resolve::checked("chg_1".to_owned(), settled, "seen there", owned(reference), owned(code))
-    }
-
-    #[test]
-    fn a_decline_code_goes_with_a_decline_only() {
-        assert!(checked(Settled::Captured, Some("gch_1"), None).is_ok());
-        assert!(checked(Settled::Declined, None, Some("card_declined")).is_ok());
-        let wrong = checked(Settled::Captured, None, Some("card_declined")).unwrap_err();
-        assert_eq!(wrong.code, "decline_code_not_allowed");
-        for code in ["", "Card", "4242", "a b"] {
-            assert_eq!(
-                checked(Settled::Declined, None, Some(code)).unwrap_err().code,
-                "decline_code_not_allowed"
-            );
-        }
-    }
-
-    #[test]
-    fn a_decline_without_a_code_gets_a_plain_one() {
-        let Answer::Declined { code, .. } =
-            checked(Settled::Declined, None, None).unwrap().outcome.answer(None)
-        else {
-            panic!("not a decline")
-        };
-        assert_eq!(code, DECLINED);
-    }
-
-    #[test]
-    fn a_gateway_reference_is_a_plain_name_and_no_card_number() {
-        for name in ["", "a b", "4242424242424242", &"x".repeat(65)] {
-            let refused = checked(Settled::Captured, Some(name), None).unwrap_err();
-            assert_eq!(refused.code, "provider_ref_not_allowed", "{name}");
-        }
-    }
 }

@@ -1,28 +1,28 @@
-//! What a payment gateway tells by itself. An event is verified, stored and answered; then a leased worker applies it
-//! through the same transaction as an answer to a call of our own. What does not fit the charge it names is parked for
-//! a person, and nothing is booked for it.
+//! What a payment gateway tells by itself of charges, refunds and disputes. An event is verified, stored and answered;
+//! then a leased worker applies it through the same transaction as an answer to a call of our own. What does not fit
+//! what it names is parked for a person, and nothing is booked for it.
 //!
 //! It is stored before it is answered, so an event that got its 200 is never lost; a gateway sends the others again.
 
+mod charges;
+mod repayments;
+
 use std::time::Duration;
 
-use chassis::Fault;
+use chassis::failpoint::reach;
 use chassis::http::RequestNotes;
 use chassis::lease::run_leased;
 use chassis::shutdown::Shutdown;
+use chassis::{Fault, Tx};
 use futures_util::{StreamExt as _, stream};
+use keys::UnixSeconds;
 
 use super::Failure;
-use super::fiat_ins::{Effect, Verdict};
 use crate::app::App;
-use crate::domain::charge::Channel;
-use crate::domain::charge_event::{EventState, KNOWN, Meaning, Told, meaning};
-use crate::domain::fiat_in::FiatIn;
+use crate::domain::charge_event::EventState;
 use crate::domain::refusal::Refusal;
-use crate::gateway::{Answer, Arrived, DeclineCategory};
-use crate::store::charge_views::{ChargeRow, find_charge_at, look_now};
-use crate::store::charges::{Charge, find_charge};
-use crate::store::fiat_ins::find_any_fiat_in;
+use crate::domain::telling::Telling;
+use crate::gateway::Arrived;
 use crate::store::gateway_events::{
     EventDecision, Kept, StoredGatewayEvent, count_parked_gateway_events, decide_gateway_event,
     insert_gateway_event, list_due_gateway_events, postpone_gateway_event,
@@ -39,7 +39,7 @@ const AT_ONCE: usize = 8;
 /// Tries after which an event that cannot be applied is left to a person.
 const ATTEMPTS_MAX: i64 = 10;
 
-/// What stands for the gateway's own id of a charge when a person settled it without one.
+/// What stands for the gateway's own id of a charge or refund when a person settled it without one.
 pub(crate) const UNSTATED: &str = "unstated";
 
 /// Verifies an event and stores it.
@@ -139,106 +139,23 @@ async fn run_once(app: &App) -> Result<usize, Fault> {
     Ok(decided.into_iter().sum())
 }
 
-/// What an event means, seen beside the charge it names.
-struct Judged {
-    meaning: Meaning,
-    at: Option<(Charge, FiatIn)>,
-}
-
 async fn apply(app: &App, event: &StoredGatewayEvent) -> Result<(), Fault> {
-    let Judged { meaning, at } = judge(app, event).await?;
-    match (meaning, at) {
-        (Meaning::Settle, Some((charge, order))) => settle(app, event, (order, &charge)).await,
-        (Meaning::Look, Some((charge, _))) => {
-            let now_ms = app.platform.clock.now_ms();
-            app.db
-                .write(move |tx| {
-                    let charge_id = charge.charge_id.clone();
-                    Box::pin(async move { look_now(tx, &charge_id, now_ms).await })
-                })
-                .await?;
-            decide(app, event, EventState::Applied, None).await
+    reach("gateway_event.before_apply").await;
+    match event.telling()? {
+        None => decide(app, event, EventState::Parked, Some("not_understood")).await,
+        Some(_) if is_of_another(app, event) => {
+            decide(app, event, EventState::Parked, Some("wrong_merchant")).await
         }
-        (Meaning::Ignore(reason), _) => decide(app, event, EventState::Ignored, Some(reason)).await,
-        (Meaning::Park(reason), _) => decide(app, event, EventState::Parked, Some(reason)).await,
-        (Meaning::Settle | Meaning::Look, None) => Err(Fault::new("apply a gateway event: it has no charge")),
+        Some(Telling::Charge(told)) => charges::apply(app, event, told).await,
+        Some(Telling::Refund(word)) => repayments::apply_refund(app, event, word).await,
+        Some(Telling::Dispute(turn)) => repayments::apply_dispute(app, event, turn).await,
     }
 }
 
-/// Writes a definite event down. Our own answer, a person or another event may be faster: then it told nothing new.
-async fn settle(app: &App, event: &StoredGatewayEvent, at: (FiatIn, &Charge)) -> Result<(), Fault> {
-    let verdict = Verdict::heard(app, at, answer(event)?, Channel::Event, None);
-    let effect = app.settlements.submit(verdict).await?.effect;
-    app.outbox.wake();
-    match effect {
-        Effect::Moved(_) => decide(app, event, EventState::Applied, None).await,
-        Effect::Late(_) => decide(app, event, EventState::Applied, Some("late_success")).await,
-        Effect::Ignored => match judge(app, event).await?.meaning {
-            Meaning::Ignore(reason) => decide(app, event, EventState::Ignored, Some(reason)).await,
-            Meaning::Park(reason) => decide(app, event, EventState::Parked, Some(reason)).await,
-            // Collected after the charge's end, and booked for that before.
-            Meaning::Settle | Meaning::Look => decide(app, event, EventState::Ignored, Some(KNOWN)).await,
-        },
-        Effect::Waits => Err(Fault::new("apply a gateway event: it was not definite")),
-    }
-}
-
-async fn judge(app: &App, event: &StoredGatewayEvent) -> Result<Judged, Fault> {
-    let park = |reason| Judged { meaning: Meaning::Park(reason), at: None };
-    let (Some(reference), Some(told)) = (event.reference.clone(), event.told()?) else {
-        return Ok(park("not_understood"));
-    };
-    let provider = event.provider.clone();
-    let found = app
-        .db
-        .read(move |tx| {
-            Box::pin(async move {
-                let Some(view) = find_charge_at(tx, &provider, &reference).await? else { return Ok(None) };
-                let charge = find_charge(tx, &view.charge_id).await?;
-                let order = find_any_fiat_in(tx, &view.fiat_in_id).await?;
-                Ok(charge.zip(order).map(|at| (view, at)))
-            })
-        })
-        .await?;
-    let Some((view, at)) = found else { return Ok(park("unknown_reference")) };
-    if let Some(reason) = mismatch(event, &view, app.config.gateway.events.merchant.as_deref()) {
-        return Ok(park(reason));
-    }
-    Ok(Judged { meaning: meaning(view.state()?, told), at: Some(at) })
-}
-
-/// In what an event differs from the charge it names.
-fn mismatch(event: &StoredGatewayEvent, charge: &ChargeRow, merchant: Option<&str>) -> Option<&'static str> {
-    if merchant.is_some() && event.merchant.as_deref() != merchant {
-        return Some("wrong_merchant");
-    }
-    if event.currency.as_deref() != Some(charge.currency.as_str()) {
-        return Some("wrong_currency");
-    }
-    if event.amount != Some(charge.amount) {
-        return Some("wrong_amount");
-    }
-    let known = charge.provider_ref.as_deref().filter(|known| *known != UNSTATED);
-    if known.is_some() && event.provider_ref.as_deref() != known {
-        return Some("other_charge_at_gateway");
-    }
-    None
-}
-
-/// A definite event as the answer that it is.
-fn answer(event: &StoredGatewayEvent) -> Result<Answer, Fault> {
-    let provider_ref = event.provider_ref.clone();
-    match (event.told()?, provider_ref, event.decline_code.clone()) {
-        (Some(Told::Captured), Some(provider_ref), _) => Ok(Answer::Captured { provider_ref }),
-        (Some(Told::Authorized), Some(provider_ref), _) => Ok(Answer::Authorized { provider_ref }),
-        (Some(Told::Voided), provider_ref, _) => Ok(Answer::Voided { provider_ref }),
-        (Some(Told::Declined), provider_ref, Some(code)) => {
-            let hard = event.decline_category.as_deref() == Some(DeclineCategory::Hard.as_str());
-            let category = if hard { DeclineCategory::Hard } else { DeclineCategory::Soft };
-            Ok(Answer::Declined { code, category, provider_ref })
-        }
-        _ => Err(Fault::new("apply a gateway event: it is not definite")),
-    }
+/// Whether it is about another account at the gateway than ours.
+fn is_of_another(app: &App, event: &StoredGatewayEvent) -> bool {
+    let ours = app.config.gateway.events.merchant.as_deref();
+    ours.is_some() && event.merchant.as_deref() != ours
 }
 
 async fn decide(
@@ -247,33 +164,45 @@ async fn decide(
     to: EventState,
     reason: Option<&'static str>,
 ) -> Result<(), Fault> {
-    let (provider, event_id) = (event.provider.clone(), event.event_id.clone());
-    let now = app.platform.now();
+    let (waiting, now) = (event.clone(), app.platform.now());
     let decided = app
         .db
         .write(move |tx| {
-            let (provider, event_id) = (provider.clone(), event_id.clone());
-            Box::pin(async move {
-                let (provider, event_id) = (provider.as_str(), event_id.as_str());
-                let decision =
-                    EventDecision { provider, event_id, from: EventState::Received, to, reason, now };
-                decide_gateway_event(tx, &decision).await
-            })
+            let waiting = waiting.clone();
+            Box::pin(async move { decide_in(tx, &waiting, (to, reason), now).await })
         })
         .await?;
     if decided {
-        let labels = [("state", to.as_str()), ("reason", reason.unwrap_or("none"))];
-        metrics::counter!("gateway_events_total", &labels).increment(1);
-        if to == EventState::Parked {
-            tracing::error!(
-                event_id = event.event_id,
-                charge = event.reference,
-                reason,
-                "a gateway event does not fit and waits for a person"
-            );
-        }
+        tell_decided(event, to, reason);
     }
     Ok(())
+}
+
+/// Decides an event that waits; `false` when somebody else has.
+async fn decide_in(
+    tx: &mut Tx,
+    event: &StoredGatewayEvent,
+    (to, reason): (EventState, Option<&str>),
+    now: UnixSeconds,
+) -> Result<bool, Fault> {
+    let (provider, event_id) = (event.provider.as_str(), event.event_id.as_str());
+    let decision = EventDecision { provider, event_id, from: EventState::Received, to, reason, now };
+    decide_gateway_event(tx, &decision).await
+}
+
+/// Counts what was decided, and calls for a person where one is needed.
+fn tell_decided(event: &StoredGatewayEvent, to: EventState, reason: Option<&'static str>) {
+    let labels = [("state", to.as_str()), ("reason", reason.unwrap_or("none"))];
+    metrics::counter!("gateway_events_total", &labels).increment(1);
+    if to == EventState::Parked {
+        tracing::error!(
+            event_id = event.event_id,
+            about = event.about,
+            reference = event.reference,
+            reason,
+            "a gateway event does not fit and waits for a person"
+        );
+    }
 }
 
 /// An event that could not be applied is tried again later, and in the end left to a person.

@@ -17,6 +17,7 @@ pub mod refunds;
 pub mod reviews;
 #[cfg(test)]
 mod stage;
+pub(crate) mod testimony;
 pub mod transaction_logs;
 pub mod transfers;
 pub mod views;

@@ -10,7 +10,8 @@
 //! | `tok_event_wrong_amount` | captured, the answer breaks off; the event tells another amount |
 //! | `tok_event_never` | captured, the answer breaks off; no event |
 //!
-//! More with `POST /v1/scripts {token, steps, events}` or [`super::Sandbox::script_events`].
+//! More with `POST /v1/scripts {token, steps, events}` or [`super::Sandbox::script_events`]; events about refunds with
+//! `POST /v1/refund-scripts {charge, steps, events}` or [`super::Sandbox::script_refund_events`].
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,12 +24,12 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, Method};
 use keys::webhook::{Signed, WebhookSecret};
 use serde::Deserialize;
-use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use url::Url;
 
-use super::record::{Collected, Outcome};
+use super::refunds::EVERY_CHARGE;
 use super::script::Step;
+use super::told::Subject;
 
 /// Events being sent at once; more wait.
 const AT_ONCE: usize = 16;
@@ -41,13 +42,14 @@ const PAUSE: Duration = Duration::from_millis(500);
 const WAIT_MS_MAX: u64 = 120_000;
 const TIMES_MAX: usize = 16;
 
-/// One event about a charge that was recorded.
+/// One event about a charge or refund that was recorded.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct EventStep {
-    /// What it tells instead of what was recorded: `pending`, `authorized`, `captured`, `declined`, `voided` …
+    /// What it tells instead of what was recorded: of a charge `pending`, `authorized`, `captured`, `declined`,
+    /// `voided` …, of a refund `succeeded`, `failed`, `pending`.
     pub status: Option<String>,
-    /// Sent, and taken, before the charge is answered. Otherwise it is sent beside and after the answer.
+    /// Sent, and taken, before the call is answered. Otherwise it is sent beside and after the answer.
     pub before_answer: bool,
     /// Holds the answer back until [`super::Sandbox::release`]; only with `before_answer`.
     pub hold_answer: bool,
@@ -69,9 +71,11 @@ pub enum Lie {
     Currency,
     /// The account of somebody else.
     Merchant,
-    /// A charge that nobody made.
+    /// A charge or refund that nobody made.
     Reference,
-    /// Another charge of the gateway's.
+    /// Another charge than the refund's.
+    Charge,
+    /// Another charge or refund of the gateway's.
     ProviderRef,
     /// A signature under another secret.
     Signature,
@@ -109,6 +113,8 @@ struct Inner {
 struct State {
     target: Option<EventTarget>,
     scripts: HashMap<String, Vec<EventStep>>,
+    /// By charge, for its refunds.
+    refund_scripts: HashMap<String, Vec<EventStep>>,
     sent: HashMap<String, usize>,
 }
 
@@ -164,23 +170,34 @@ impl Events {
         self.lock().scripts.insert(token.to_owned(), events);
     }
 
+    /// Sets which events the refunds of a charge get, or of every charge that has none of its own.
+    pub(super) fn script_refunds(&self, charge: &str, events: Vec<EventStep>) {
+        self.lock().refund_scripts.insert(charge.to_owned(), events);
+    }
+
     /// Lets one answer go that was held back.
     pub(super) fn release(&self) {
         self.0.released.add_permits(1);
     }
 
-    /// Tells of a recorded charge. Returns once everything has been sent that comes before the answer.
-    pub(super) async fn tell(&self, token: &str, charge: &Collected) {
+    /// Tells of a recorded charge, by the script of its token, or of a refund, by that of its charge. Returns once
+    /// everything has been sent that comes before the answer.
+    pub(super) async fn tell(&self, key: &str, subject: Subject) {
         let (target, steps) = {
             let state = self.lock();
             let Some(target) = state.target.clone() else { return };
-            let honest = || if target.by_default { vec![EventStep::default()] } else { Vec::new() };
-            let steps = state.scripts.get(token).cloned().unwrap_or_else(honest);
-            (target, steps)
+            let honest = if target.by_default { vec![EventStep::default()] } else { Vec::new() };
+            let steps = match subject {
+                Subject::Refund(_) => {
+                    state.refund_scripts.get(key).or(state.refund_scripts.get(EVERY_CHARGE))
+                }
+                Subject::Charge(_) | Subject::Dispute(_) => state.scripts.get(key),
+            };
+            (target, steps.cloned().unwrap_or(honest))
         };
         let (before, after): (Vec<_>, Vec<_>) = steps.into_iter().partition(|step| step.before_answer);
         for step in before {
-            self.send(&target, charge, &step).await;
+            self.send(&target, &subject, &step).await;
             if step.hold_answer
                 && let Ok(permit) = self.0.released.acquire().await
             {
@@ -188,26 +205,36 @@ impl Events {
             }
         }
         if !after.is_empty() {
-            let (events, charge) = (self.clone(), charge.clone());
+            let events = self.clone();
             tokio::spawn(async move {
                 for step in after {
-                    events.send(&target, &charge, &step).await;
+                    events.send(&target, &subject, &step).await;
                 }
             });
         }
     }
 
-    async fn send(&self, target: &EventTarget, charge: &Collected, step: &EventStep) {
+    /// Sends one event whatever the scripts say; returns once it was sent.
+    pub(super) async fn tell_at_once(&self, subject: &Subject, step: &EventStep) {
+        let target = self.lock().target.clone();
+        if let Some(target) = target {
+            self.send(&target, subject, step).await;
+        }
+    }
+
+    async fn send(&self, target: &EventTarget, subject: &Subject, step: &EventStep) {
+        let (name, status) = (subject.name(), step.status.as_deref().unwrap_or(subject.status()));
         let number = {
             let mut state = self.lock();
-            let sent = state.sent.entry(charge.reference.clone()).or_default();
+            let sent = state.sent.entry(name.to_owned()).or_default();
             *sent += 1;
             *sent
         };
         tokio::time::sleep(Duration::from_millis(step.wait_ms.min(WAIT_MS_MAX))).await;
         let ready = Ready {
-            id: format!("gev_{}_{number}", charge.reference),
-            body: body(target, charge, step).to_string(),
+            // The numbers begin anew with the process: the word keeps another event from having the id of this one.
+            id: format!("gev_{name}_{number}_{status}"),
+            body: subject.body(target, step).to_string(),
             signed_wrongly: step.lie == Some(Lie::Signature),
         };
         for _ in 0..step.times.clamp(1, TIMES_MAX) {
@@ -228,32 +255,6 @@ impl Events {
         }
         tracing::warn!(event_id = ready.id, "the sandbox could not deliver an event");
     }
-}
-
-fn body(target: &EventTarget, charge: &Collected, step: &EventStep) -> Value {
-    let (recorded, code) = match &charge.outcome {
-        Outcome::Captured => ("captured", None),
-        Outcome::Authorized => ("authorized", None),
-        Outcome::RequiresAction { .. } => ("requires_action", None),
-        Outcome::Voided => ("voided", None),
-        Outcome::Declined { decline_code } => ("declined", Some(decline_code.as_str())),
-    };
-    let status = step.status.as_deref().unwrap_or(recorded);
-    let lies = |lie| step.lie == Some(lie);
-    let other = |text: &str, lie| if lies(lie) { format!("{text}x") } else { text.to_owned() };
-    json!({
-        "type": format!("charge.{status}"),
-        "merchant": other(&target.merchant, Lie::Merchant),
-        "created_at": target.clock.now().0,
-        "data": {
-            "id": other(&charge.id, Lie::ProviderRef),
-            "reference": other(&charge.reference, Lie::Reference),
-            "amount": charge.amount - i64::from(lies(Lie::Amount)),
-            "currency": if lies(Lie::Currency) { "XAF" } else { charge.currency.as_str() },
-            "status": status,
-            "decline_code": code,
-        },
-    })
 }
 
 fn request(target: &EventTarget, ready: &Ready) -> Option<FetchRequest> {

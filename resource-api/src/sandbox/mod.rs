@@ -25,11 +25,13 @@
 //! More scripts are added with `POST /v1/scripts {token, steps}` or [`Sandbox::script`]; what capturing and voiding do
 //! is scripted under the token with `:capture` or `:void` at its end. Refunds succeed as far as money was captured,
 //! unless `POST /v1/refund-scripts {charge, steps}` or [`Sandbox::script_refunds`] says otherwise.
+//! `POST /v1/disputes {charge, amount, turn}` has a bank contest a charge (`opened`, `won`, `lost`), which an event tells.
 //! `POST /v1/outage {"gone": true}` makes the gateway unreachable until it is switched off again.
 
 mod cards;
 mod challenge;
 mod charges;
+mod disputes;
 mod events;
 mod faults;
 mod record;
@@ -37,7 +39,9 @@ mod refunds;
 mod script;
 mod server;
 mod tokens;
+mod told;
 
+pub use disputes::DisputeAsk;
 pub use events::{EventStep, EventTarget, Lie};
 pub use record::{Collected, Outcome};
 pub use refunds::{EVERY_CHARGE, RefundOutcome, RefundStep, Returned};

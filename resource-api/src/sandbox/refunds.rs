@@ -16,9 +16,11 @@ use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use super::events::EventStep;
 use super::faults::{broken_off, refused, silence};
 use super::record::Outcome;
 use super::server::Sandbox;
+use super::told::Subject;
 
 /// The name under which a script counts for every charge that has none of its own.
 pub const EVERY_CHARGE: &str = "*";
@@ -185,6 +187,11 @@ impl Sandbox {
             memory.scripts.insert(charge.to_owned(), steps);
         }
     }
+
+    /// Sets which events refunds of a charge get, or of every charge ([`EVERY_CHARGE`]); none: no events.
+    pub fn script_refund_events(&self, charge: &str, events: Vec<EventStep>) {
+        self.events.script_refunds(charge, events);
+    }
 }
 
 /// Routes of refunds.
@@ -255,6 +262,9 @@ async fn play(sandbox: &Sandbox, step: &RefundStep, ask: RefundBody) -> Response
         outcome,
     };
     let recorded = sandbox.refunds.lock().insert(refund, captured.map_or(0, |charge| charge.amount));
+    if let Ok(refund) = &recorded {
+        sandbox.events.tell(&refund.charge, Subject::Refund(refund.clone())).await;
+    }
     match (recorded, step) {
         (Err(_), _) => refused(StatusCode::INTERNAL_SERVER_ERROR, "record_failed"),
         (Ok(_), RefundStep::SucceedThenDrop) => broken_off(),
@@ -280,6 +290,8 @@ async fn list(State(sandbox): State<Sandbox>) -> Response {
 struct ScriptBody {
     charge: String,
     steps: Vec<RefundStep>,
+    #[serde(default)]
+    events: Option<Vec<EventStep>>,
 }
 
 /// `POST /v1/refund-scripts`: sets what happens to refunds of a charge.
@@ -288,6 +300,9 @@ async fn script(State(sandbox): State<Sandbox>, body: Bytes) -> Response {
         return refused(StatusCode::BAD_REQUEST, "malformed");
     };
     sandbox.script_refunds(&ask.charge, ask.steps);
+    if let Some(events) = ask.events {
+        sandbox.script_refund_events(&ask.charge, events);
+    }
     StatusCode::NO_CONTENT.into_response()
 }
 

@@ -21,7 +21,8 @@ use super::faults::{broken_off, refused};
 use super::record::{Collected, Outcome, Record};
 use super::refunds::{self, Refunds};
 use super::script::{Scripts, Step};
-use super::{challenge, charges, tokens};
+use super::told::Subject;
+use super::{challenge, charges, disputes, tokens};
 
 /// How the sandbox behaves.
 #[derive(Debug, Clone)]
@@ -98,7 +99,7 @@ impl Sandbox {
     /// Sends the events about a charge as it is recorded now; returns once those are taken that come before its answer.
     pub(super) async fn tell(&self, charge: &Collected) {
         let source = self.lock().sources.get(&charge.reference).cloned().unwrap_or_default();
-        self.events.tell(&source, charge).await;
+        self.events.tell(&source, Subject::Charge(charge.clone())).await;
     }
 
     /// Every charge that was recorded, as it is now, oldest first.
@@ -137,6 +138,7 @@ impl Sandbox {
             .route("/challenge/{reference}", get(challenge::page).post(challenge::decide))
             .route("/v1/scripts", post(script))
             .merge(refunds::routes())
+            .route("/v1/disputes", post(disputes::dispute))
             .layer(from_fn_with_state(self.clone(), reachable))
             .route("/v1/outage", post(outage))
             .with_state(self.clone())

@@ -4,9 +4,9 @@ use chassis::sqlx;
 use chassis::{Fault, Tx, on, row, while_doing};
 use keys::UnixSeconds;
 
-use super::rows::word;
-use crate::domain::charge_event::{EventState, Told};
-use crate::gateway::GatewayEvent;
+use crate::domain::charge_event::EventState;
+use crate::domain::telling::Telling;
+use crate::gateway::{DeclineCategory, GatewayEvent};
 
 /// How long an applied or ignored event is kept, seconds: 400 days, longer than a gateway lets charges be disputed.
 pub const EVENT_KEPT_S: i64 = 400 * 86_400;
@@ -17,8 +17,12 @@ pub struct StoredGatewayEvent {
     pub provider: String,
     pub event_id: String,
     pub kind: String,
-    /// The charge it names; `None`: it was not understood.
+    /// `charge`, `refund` or `dispute`; `None`: it was not understood.
+    pub about: Option<String>,
+    /// Our own id that it names: of the charge or refund; of a dispute, of the charge.
     pub reference: Option<String>,
+    /// The charge it names.
+    pub charge_id: Option<String>,
     pub provider_ref: Option<String>,
     pub merchant: Option<String>,
     /// Minor units.
@@ -41,7 +45,9 @@ row!(StoredGatewayEvent {
     provider,
     event_id,
     kind,
+    about,
     reference,
+    charge_id,
     provider_ref,
     merchant,
     amount,
@@ -58,12 +64,13 @@ row!(StoredGatewayEvent {
 });
 
 impl StoredGatewayEvent {
-    /// Where it says the charge stands; `None`: it was not understood.
+    /// What it tells, and of what; `None`: it was not understood.
     ///
     /// # Errors
     /// A word that this version does not know.
-    pub fn told(&self) -> Result<Option<Told>, Fault> {
-        self.told.as_deref().map(|told| word(told, "gateway_event.told")).transpose()
+    pub fn telling(&self) -> Result<Option<Telling>, Fault> {
+        let (Some(about), Some(told)) = (&self.about, &self.told) else { return Ok(None) };
+        Telling::stored(about, told).map(Some).map_err(while_doing("read what a gateway event tells"))
     }
 }
 
@@ -78,9 +85,10 @@ pub enum Kept {
     Differing,
 }
 
-const INSERT: &str = "INSERT INTO gateway_event (provider, event_id, body_hash, kind, reference, provider_ref, merchant,
-        amount, currency, told, decline_code, decline_category, state, attempts, due_at_ms, occurred_at_s, received_at_s)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 'received', 0, $13, $14, $15)
+const INSERT: &str = "INSERT INTO gateway_event (provider, event_id, body_hash, kind, about, reference, charge_id,
+        provider_ref, merchant, amount, currency, told, decline_code, decline_category, state, attempts, due_at_ms,
+        occurred_at_s, received_at_s)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, 'received', 0, $15, $16, $17)
     ON CONFLICT (provider, event_id) DO NOTHING";
 
 const BODY_HASH: &str = "SELECT body_hash FROM gateway_event WHERE provider = $1 AND event_id = $2";
@@ -99,14 +107,16 @@ pub async fn insert_gateway_event(
         .bind(&event.event_id)
         .bind(&event.body_hash)
         .bind(&event.kind)
+        .bind(said.map(|said| said.telling.about().as_str()))
         .bind(said.map(|said| said.reference.as_str()))
+        .bind(said.map(|said| said.charge_id.as_str()))
         .bind(said.map(|said| said.provider_ref.as_str()))
         .bind(said.and_then(|said| said.merchant.as_deref()))
         .bind(said.map(|said| said.money.amount))
         .bind(said.map(|said| said.money.currency.as_str()))
-        .bind(said.map(|said| said.told.as_str()))
+        .bind(said.map(|said| said.telling.as_str()))
         .bind(decline.map(|(code, _)| code.as_str()))
-        .bind(decline.map(|(_, category)| category.as_str()))
+        .bind(decline.and_then(|(_, category)| category.map(DeclineCategory::as_str)))
         .bind(now_ms)
         .bind(event.occurred_at.map(|at| at.0))
         .bind(now.0)
@@ -131,8 +141,8 @@ pub async fn insert_gateway_event(
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "SELECT provider, event_id, kind, reference, provider_ref, merchant, amount, currency, told, decline_code,
-                decline_category, state, reason, attempts, occurred_at_s, received_at_s, decided_at_s
+            "SELECT provider, event_id, kind, about, reference, charge_id, provider_ref, merchant, amount, currency,
+                told, decline_code, decline_category, state, reason, attempts, occurred_at_s, received_at_s, decided_at_s
             FROM gateway_event ",
             $rest
         )
@@ -154,9 +164,9 @@ pub async fn list_due_gateway_events(
 }
 
 const OF_CHARGE: &str =
-    select!("WHERE provider = $1 AND reference = $2 ORDER BY received_at_s, event_id LIMIT $3");
+    select!("WHERE provider = $1 AND charge_id = $2 ORDER BY received_at_s, event_id LIMIT $3");
 
-/// Events that name a charge, oldest first.
+/// Events that name a charge, also those of its refunds and disputes, oldest first.
 pub async fn list_gateway_events_of_charge(
     tx: &mut Tx,
     provider: &str,

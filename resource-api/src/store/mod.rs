@@ -17,6 +17,7 @@ pub mod order_steps;
 pub mod pii;
 #[cfg(test)]
 pub(crate) mod probe;
+pub mod refund_resolutions;
 pub mod refunds;
 pub mod reviews;
 pub mod rows;

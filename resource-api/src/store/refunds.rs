@@ -267,6 +267,19 @@ pub async fn find_any_refund(tx: &mut Tx, refund_id: &str) -> Result<Option<Refu
     row.map(TryInto::try_into).transpose()
 }
 
+const FIND_END: &str = "SELECT state, provider_ref FROM refund WHERE refund_id = $1";
+
+/// Where a refund stands, and the gateway's own id of it if that is known.
+pub async fn find_refund_end(
+    tx: &mut Tx,
+    refund_id: &str,
+) -> Result<Option<(RefundState, Option<String>)>, Fault> {
+    let row: Option<(String, Option<String>)> =
+        on!(tx, conn => sqlx::query_as(FIND_END).bind(refund_id).fetch_optional(conn).await)
+            .map_err(while_doing("find the end of a refund"))?;
+    row.map(|(state, provider_ref)| Ok((word(&state, "refund.state")?, provider_ref))).transpose()
+}
+
 const CLAIM: &str = "SELECT claim FROM refund WHERE refund_id = $1";
 
 /// Where the answer to a refund's request is kept; `None` when nobody asked for it.

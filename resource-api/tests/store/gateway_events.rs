@@ -4,6 +4,8 @@ use chassis::testing::TestDatabase;
 use keys::UnixSeconds;
 use keys::token::Money;
 use resource_api::domain::charge_event::{EventState, Told};
+use resource_api::domain::refund::DisputeTurn;
+use resource_api::domain::telling::{RefundWord, Telling};
 use resource_api::gateway::{DeclineCategory, GatewayEvent, Said};
 use resource_api::store::gateway_events::{
     EVENT_KEPT_S, EventDecision, Kept, count_parked_gateway_events, decide_gateway_event,
@@ -22,12 +24,13 @@ fn event(id: &str, hash: &str, said: bool) -> GatewayEvent {
         body_hash: hash.to_owned(),
         occurred_at: Some(UnixSeconds(5)),
         said: said.then(|| Said {
+            telling: Telling::Charge(Told::Declined),
             reference: "chg_1".to_owned(),
+            charge_id: "chg_1".to_owned(),
             provider_ref: "gch_1".to_owned(),
             merchant: None,
             money: Money { amount: 500, currency: "EUR".to_owned() },
-            told: Told::Declined,
-            decline: Some(("insufficient_funds".to_owned(), DeclineCategory::Soft)),
+            decline: Some(("insufficient_funds".to_owned(), Some(DeclineCategory::Soft))),
         }),
     }
 }
@@ -52,9 +55,34 @@ async fn an_event_is_kept_once_and_a_repeat_with_another_body_is_noticed() {
         assert_eq!(found, Kept::New);
         let of_charge = unit!(db, [], tx => list_gateway_events_of_charge(tx, "sandbox", "chg_1", 10).await);
         let [kept] = of_charge.as_slice() else { panic!("{of_charge:?}") };
-        assert_eq!(kept.told().unwrap(), Some(Told::Declined));
+        assert_eq!(kept.telling().unwrap(), Some(Telling::Charge(Told::Declined)));
         assert_eq!((kept.amount, kept.decline_code.as_deref()), (Some(500), Some("insufficient_funds")));
         assert_eq!((kept.state.as_str(), kept.decided_at_s), ("received", None));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_said_of_a_refund_or_a_dispute_is_kept_with_its_charge() {
+    let tellings =
+        [(Telling::Refund(RefundWord::Failed), "rfd_1"), (Telling::Dispute(DisputeTurn::Lost), "chg_1")];
+    for database in TestDatabase::both().await {
+        let db = opened(&database).await;
+        for (telling, reference) in tellings {
+            let mut new = event(reference, "a", true);
+            let said = new.said.as_mut().unwrap();
+            (said.telling, said.reference) = (telling, reference.to_owned());
+            said.decline = Some(("refund_declined".to_owned(), None));
+            unit!(db, [new], tx => insert_gateway_event(tx, "sandbox", &new, (NOW, NOW_MS)).await);
+        }
+        let mut kept = unit!(db, [], tx => list_gateway_events_of_charge(tx, "sandbox", "chg_1", 10).await);
+        kept.sort_by(|a, b| b.event_id.cmp(&a.event_id));
+        let read: Vec<_> =
+            kept.iter().map(|kept| kept.telling().unwrap().zip(kept.reference.as_deref())).collect();
+        assert_eq!(read, tellings.map(Some));
+        assert_eq!(
+            (kept[0].decline_code.as_deref(), &kept[0].decline_category),
+            (Some("refund_declined"), &None)
+        );
     }
 }
 
@@ -76,7 +104,7 @@ async fn an_event_is_decided_once_and_only_what_is_settled_expires() {
         assert_eq!(unit!(db, [], tx => count_parked_gateway_events(tx).await), 1);
         let parked = unit!(db, [], tx => list_parked_gateway_events(tx, 10).await);
         assert_eq!((parked[0].event_id.as_str(), parked[0].reason.as_deref()), ("gev_2", Some("why")));
-        assert_eq!(parked[0].told().unwrap(), None);
+        assert_eq!(parked[0].telling().unwrap(), None);
         assert!(unit!(db, [], tx => list_due_gateway_events(tx, NOW_MS, 10).await).is_empty());
         let sweeper = chassis::sweeper::Sweeper::new(db.clone(), swept_at(EVENT_KEPT_S + 1));
         let sweeper = sweeper.table("gateway_event", "expires_at_s", "provider, event_id");

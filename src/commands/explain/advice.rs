@@ -38,7 +38,10 @@ const TEXTS: &[(&str, &str)] = &[
         "The text is kept: leave card numbers and e-mail addresses out of it, and write it in one line.",
     ),
     ("external_id_taken", "The customer exists: the answer names its id."),
-    ("four_eyes_required", "Another client of the partner than the one that made the order must decide."),
+    (
+        "four_eyes_required",
+        "Another client of the partner must decide: not the one that made the order, nor the one that asked for the refund.",
+    ),
     (
         "idempotency_in_progress",
         "The first request is still being worked on: repeat it unchanged in a second.",

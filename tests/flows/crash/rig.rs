@@ -22,7 +22,7 @@ use crate::world::Databases;
 
 /// What the backend of these tests does.
 const SCOPE: &str = "customers:write entities:write entities:read fiat_ins:execute fiat_ins:read \
-                     transfers:execute transfers:read events:read";
+                     transfers:execute transfers:read events:read charges:read";
 /// Life of the one-time tokens, seconds: longer than any kill and restart.
 const ONE_TIME_LIFE_S: i64 = 900;
 /// Starts until a process that does not come up counts as broken.

@@ -28,19 +28,19 @@ const POINTS: [(&str, &str); 6] = [
 ];
 
 /// A stage with a history that begins.
-struct Stage<'a> {
+pub(super) struct Stage<'a> {
     rig: &'a Rig,
     history: &'a History,
     auditor: Auditor<'a>,
 }
 
 impl<'a> Stage<'a> {
-    fn new(rig: &'a Rig, history: &'a History) -> Self {
+    pub(super) fn new(rig: &'a Rig, history: &'a History) -> Self {
         Self { rig, history, auditor: Auditor::new(rig, history) }
     }
 
     /// Kills the process, looks at what it left, and starts another.
-    async fn restart(&self, running: Running) -> Running {
+    pub(super) async fn restart(&self, running: Running) -> Running {
         running.dev.kill_now();
         drop(running);
         self.rig.disarm();
@@ -49,7 +49,7 @@ impl<'a> Stage<'a> {
     }
 
     /// The client sends everything again; then nothing may be wrong.
-    async fn assert_sound(&self, running: &Running) {
+    pub(super) async fn assert_sound(&self, running: &Running) {
         let mut wrong = self.auditor.settle(running, (0..self.history.len()).collect()).await;
         wrong.extend(self.auditor.audit(running).await);
         assert_eq!(wrong, Vec::<String>::new());
@@ -57,22 +57,26 @@ impl<'a> Stage<'a> {
 }
 
 /// Sends in a task of its own: whoever is held does not come back.
-fn send(running: &Running, history: &Arc<History>, operation: Operation) -> JoinHandle<Option<Answer>> {
+pub(super) fn send(
+    running: &Running,
+    history: &Arc<History>,
+    operation: Operation,
+) -> JoinHandle<Option<Answer>> {
     let (running, history) = (running.clone(), Arc::clone(history));
     tokio::spawn(async move { history.send(&running, operation).await })
 }
 
-fn history(rig: &Rig) -> Arc<History> {
+pub(super) fn history(rig: &Rig) -> Arc<History> {
     Arc::new(History::in_file(&rig.beside("history.jsonl")))
 }
 
-async fn wallets(running: &Running, names: &[&str]) -> Vec<Wallet> {
+pub(super) async fn wallets(running: &Running, names: &[&str]) -> Vec<Wallet> {
     let made = join_all(names.iter().map(|name| running.wallet(name))).await;
     made.into_iter().map(|wallet| wallet.expect("a wallet")).collect()
 }
 
 /// How an order of a reference stands; empty when there is none.
-async fn state(running: &Running, reference: &str) -> String {
+pub(super) async fn state(running: &Running, reference: &str) -> String {
     let orders = running.list("/v1/fiat-ins").await;
     let order = orders.into_iter().find(|order| order["client_reference"] == reference);
     order.map(|order| order["state"].as_str().expect("a state").to_owned()).unwrap_or_default()

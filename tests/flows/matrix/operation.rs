@@ -126,6 +126,9 @@ impl Operation {
         if self.path.starts_with("/v1/reviews/") || self.path.ends_with("/refunds") {
             return json!({ "reason": "because of a test" });
         }
+        if self.path.ends_with("/refunds/{refund_id}/resolve") {
+            return json!({ "outcome": "succeeded", "evidence": "because of a test" });
+        }
         if self.path.ends_with("/resolve") {
             return json!({ "outcome": "captured", "evidence": "because of a test" });
         }

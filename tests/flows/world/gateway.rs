@@ -23,6 +23,26 @@ pub(crate) fn gateway_event(order: &Value, status: &str) -> Value {
     })
 }
 
+/// An event about a refund as we show it, as the gateway would write it.
+pub(crate) fn refund_event(refund: &Value, status: &str) -> Value {
+    let id = refund["id"].as_str().expect("an id");
+    json!({
+        "type": format!("refund.{status}"), "merchant": MERCHANT, "created_at": 1_767_225_600, "data": {
+            "id": format!("grf_{id}"), "reference": id, "charge": refund["charge_id"],
+            "amount": refund["money"]["amount"], "currency": refund["money"]["currency"], "status": status,
+            "decline_code": if status == "failed" { json!("refund_declined") } else { Value::Null },
+        },
+    })
+}
+
+/// An event about a dispute of a charge, as the gateway would write it.
+pub(crate) fn dispute_event(charge: &str, amount: i64, turn: &str) -> Value {
+    json!({
+        "type": format!("dispute.{turn}"), "merchant": MERCHANT, "created_at": 1_767_225_600,
+        "data": { "id": format!("gdp_{charge}"), "charge": charge, "amount": amount, "currency": "EUR" },
+    })
+}
+
 impl World {
     /// A delivery of an event, signed under this secret at this moment.
     pub(crate) fn event_delivery(&self, id: &str, body: &str, (secret, at): ([u8; 32], i64)) -> Call {

@@ -17,6 +17,7 @@ use crate::domain::money::Money;
 use crate::gateway::{Answer, DeclineCategory};
 use crate::ledger::{find_accounts, open_entity_account};
 use crate::monitoring::Outcome;
+use crate::operations::refunds::AutomaticIds;
 use crate::store::charges::{Lease, NewCharge, insert_charge, take_ready_charge};
 use crate::store::customers::{self, NewCustomer};
 use crate::store::entities::{self, NewEntity};
@@ -136,6 +137,7 @@ impl Stage {
             answer,
             held: Some(Held { holder: "me".to_owned(), next: (ChargeState::Unknown, 5_000) }),
             txn_id: self.platform.new_id("txn"),
+            refund: AutomaticIds::draw(&self.platform),
             events: EventIds::draw(&self.platform),
             action_until: NOW.plus(900),
             now_ms: NOW.0 * 1_000,

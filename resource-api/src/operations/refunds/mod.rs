@@ -19,6 +19,7 @@ mod open;
 mod place;
 mod read;
 pub(crate) mod recovery;
+mod resolve;
 mod settle;
 mod told;
 mod view;
@@ -28,6 +29,7 @@ pub use disputes::{DisputeIds, DisputeTold, dispute_lost, dispute_opened, disput
 pub use execute::{Take, execute};
 pub(crate) use place::place;
 pub(crate) use read::{RefundQuery, find, list};
+pub(crate) use resolve::{ResolveRefund, resolve};
 pub use settle::SettleIds;
 pub use told::{RefundTold, ToldVerdict, refund_told};
 pub use view::RefundView;

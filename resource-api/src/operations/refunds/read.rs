@@ -1,15 +1,17 @@
 //! Refunds as a partner reads them.
 
 use super::super::Failure;
+use super::view::RefundView;
 use crate::app::App;
 use crate::domain::caller::Caller;
 use crate::domain::cursor::{self, ListScope, Page};
 use crate::domain::refund::Refund;
 use crate::domain::refusal::Refusal;
 use crate::store::fiat_ins::find_fiat_in;
+use crate::store::refund_resolutions::find_refund_resolution;
 use crate::store::refunds::{find_refund, list_refunds};
 
-/// A refund of one of the partner's orders.
+/// A refund of one of the partner's orders, with how a person settled it if one did.
 ///
 /// # Errors
 /// 404 for one that does not exist, is of another order, or is another tenant's.
@@ -17,10 +19,15 @@ pub(crate) async fn find(
     app: &App,
     caller: &Caller,
     (fiat_in_id, refund_id): (String, String),
-) -> Result<Refund, Failure> {
+) -> Result<RefundView, Failure> {
     let partner_id = caller.partner_id.clone();
     let found = app.db.read(move |tx| {
-        Box::pin(async move { find_refund(tx, &partner_id, (&fiat_in_id, &refund_id)).await })
+        Box::pin(async move {
+            let refund = find_refund(tx, &partner_id, (&fiat_in_id, &refund_id)).await?;
+            let Some(refund) = refund else { return Ok(None) };
+            let resolution = find_refund_resolution(tx, &partner_id, &refund_id).await?;
+            Ok(Some(RefundView::from(&refund).resolved(resolution)))
+        })
     });
     found.await?.ok_or_else(|| Refusal::not_found("refund").into())
 }

@@ -8,6 +8,7 @@ use keys::UnixSeconds;
 
 use super::super::answers::record_first;
 use super::super::fiat_ins::events::{EventIds, moved};
+use super::super::gateway_events::UNSTATED;
 use super::events;
 use super::view::answer;
 use crate::app::App;
@@ -52,30 +53,41 @@ pub(super) struct Verdict {
     pub(super) now: UnixSeconds,
 }
 
+/// How the writing of a verdict ended.
+#[derive(Debug, Clone)]
+pub(super) struct Settled {
+    /// Whether this verdict is the refund's end, and not one that came before it.
+    pub(super) ended: bool,
+    /// The answer to the refund's request, now or before.
+    pub(super) answer: StoredAnswer,
+}
+
 /// Writes a verdict down and returns the answer to the refund's request, now or before.
 pub(super) async fn settle(app: &App, verdict: Verdict) -> Result<StoredAnswer, Fault> {
     let written = app.db.write(move |tx| {
         let verdict = verdict.clone();
         Box::pin(async move { settle_in(tx, &verdict).await })
     });
-    let told = written.await?;
+    let settled = written.await?;
     app.outbox.wake();
-    Ok(told)
+    Ok(settled.answer)
 }
 
-pub(super) async fn settle_in(tx: &mut Tx, verdict: &Verdict) -> Result<StoredAnswer, Fault> {
+/// The same on a transaction that does more.
+pub(super) async fn settle_in(tx: &mut Tx, verdict: &Verdict) -> Result<Settled, Fault> {
     let (provider_ref, decline) = match &verdict.answer {
-        RefundAnswer::Unknown(_) => return park(tx, verdict).await,
+        RefundAnswer::Unknown(_) => return Ok(Settled { ended: false, answer: park(tx, verdict).await? }),
         RefundAnswer::Succeeded { provider_ref } => (Some(provider_ref.as_str()), None),
         RefundAnswer::Declined { code, provider_ref } => (provider_ref.as_deref(), Some(code.as_str())),
     };
+    let provider_ref = provider_ref.filter(|stated| *stated != UNSTATED);
     let end = RefundEnd { refund_id: &verdict.refund_id, provider_ref, decline, now: verdict.now };
     if let Some(refund) = end_refund(tx, end).await? {
         write_end(tx, verdict, &refund).await?;
-        return told(tx, &refund).await;
+        return Ok(Settled { ended: true, answer: told(tx, &refund).await? });
     }
     let refund = find_any_refund(tx, &verdict.refund_id).await?;
-    told(tx, &refund.ok_or_else(gone)?).await
+    Ok(Settled { ended: false, answer: told(tx, &refund.ok_or_else(gone)?).await? })
 }
 
 /// Books the end of a refund and tells of it.

@@ -4,15 +4,16 @@ use chassis::{Fault, Tx};
 use keys::UnixSeconds;
 
 use super::settle::{SettleIds, Verdict, settle_in};
+use crate::domain::telling::RefundWord;
 use crate::gateway::{RefundAnswer, RefundOrder};
-use crate::store::refunds::find_any_refund;
+use crate::store::refunds::{find_any_refund, find_refund_end};
 
 /// What became of a telling.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ToldVerdict {
     /// It is written down.
     Done,
-    /// It was told before, it came after the end, or it is not definite: nothing was done.
+    /// It was told before, or it is not definite: nothing was done.
     Repeated,
     /// It does not fit what we know; nothing was done, and it may fit later or needs a person. A code.
     Unfit(&'static str),
@@ -48,16 +49,37 @@ pub async fn refund_told(tx: &mut Tx, told: &RefundTold) -> Result<ToldVerdict, 
     if refund.money.amount != told.order.money.amount {
         return Ok(ToldVerdict::Unfit("wrong_amount"));
     }
-    if refund.state.is_final() || matches!(told.said, RefundAnswer::Unknown(_)) {
+    if matches!(told.said, RefundAnswer::Unknown(_)) {
         return Ok(ToldVerdict::Repeated);
     }
-    let verdict = Verdict {
-        refund_id: refund.refund_id,
-        answer: told.said.clone(),
-        park: None,
-        ids: told.ids.clone(),
-        now: told.now,
+    if !refund.state.is_final() {
+        let verdict = Verdict {
+            refund_id: refund.refund_id,
+            answer: told.said.clone(),
+            park: None,
+            ids: told.ids.clone(),
+            now: told.now,
+        };
+        if settle_in(tx, &verdict).await?.ended {
+            return Ok(ToldVerdict::Done);
+        }
+    }
+    against_end(tx, told).await
+}
+
+/// What is to be said of a telling about a refund that has its end. Another end is money that is now in two places or
+/// in none, and a second payment under our reference is money twice: a person has to look.
+async fn against_end(tx: &mut Tx, told: &RefundTold) -> Result<ToldVerdict, Fault> {
+    let end = find_refund_end(tx, &told.order.refund_id).await?;
+    let (state, known) = end.ok_or_else(|| Fault::new("write what was told of a refund: its row is gone"))?;
+    let (word, provider_ref) = match &told.said {
+        RefundAnswer::Succeeded { provider_ref } => (RefundWord::Succeeded, Some(provider_ref)),
+        RefundAnswer::Declined { provider_ref, .. } => (RefundWord::Failed, provider_ref.as_ref()),
+        RefundAnswer::Unknown(_) => (RefundWord::Pending, None),
     };
-    settle_in(tx, &verdict).await?;
-    Ok(ToldVerdict::Done)
+    if word.contradicts(state) {
+        return Ok(ToldVerdict::Unfit("ended_otherwise"));
+    }
+    let other = known.zip(provider_ref).is_some_and(|(known, told)| known != *told);
+    Ok(if other { ToldVerdict::Unfit("other_refund_at_gateway") } else { ToldVerdict::Repeated })
 }

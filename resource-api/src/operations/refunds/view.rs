@@ -7,6 +7,7 @@ use utoipa::ToSchema;
 
 use super::super::views::MoneyView;
 use crate::domain::refund::Refund;
+use crate::store::refund_resolutions::RefundResolution;
 
 /// A refund.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -33,6 +34,35 @@ pub struct RefundView {
     pub created_at: i64,
     /// Unix seconds; `null` while it is open.
     pub settled_at: Option<i64>,
+    /// How a person settled it; only where one refund is read, and only if a person did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resolution: Option<ResolutionView>,
+}
+
+/// How a person settled a refund that could not be found out.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct ResolutionView {
+    /// `succeeded` or `failed`.
+    pub outcome: String,
+    /// What it rests on.
+    pub evidence: String,
+    /// The client that settled it.
+    pub resolved_by: String,
+    /// Unix seconds.
+    pub resolved_at: i64,
+}
+
+impl RefundView {
+    /// The same, with how a person settled it.
+    pub(crate) fn resolved(self, resolution: Option<RefundResolution>) -> Self {
+        let resolution = resolution.map(|kept| ResolutionView {
+            outcome: kept.outcome,
+            evidence: kept.evidence,
+            resolved_by: kept.resolved_by,
+            resolved_at: kept.resolved_at_s,
+        });
+        Self { resolution, ..self }
+    }
 }
 
 impl From<&Refund> for RefundView {
@@ -52,6 +82,7 @@ impl From<&Refund> for RefundView {
             requested_by: refund.requested_by.clone(),
             created_at: refund.created_at.0,
             settled_at: refund.settled_at.map(|moment| moment.0),
+            resolution: None,
         }
     }
 }

@@ -76,7 +76,10 @@ async fn a_decline_gives_the_money_back_to_the_wallet() {
         assert_eq!(world.standing(&paid).await, ("completed".to_owned(), 0, 0));
         assert_eq!(world.spendable(&paid.wallet).await, 1_000);
         let late = RefundAnswer::Succeeded { provider_ref: "late".to_owned() };
-        assert_eq!(tell(&world, (&paid, &told["id"], 400), late).await, ToldVerdict::Repeated);
+        assert_eq!(
+            tell(&world, (&paid, &told["id"], 400), late).await,
+            ToldVerdict::Unfit("ended_otherwise")
+        );
         assert_eq!(world.standing(&paid).await.1, 0, "a definite end is never overwritten");
         let events = world.events().await;
         assert!(
