@@ -24,10 +24,11 @@ impl Clock for SystemClock {
     #[allow(clippy::disallowed_methods, reason = "this is the one place that reads the system clock")]
     fn now_ms(&self) -> i64 {
         let now = SystemTime::now();
-        match now.duration_since(UNIX_EPOCH) {
+        let now_ms = match now.duration_since(UNIX_EPOCH) {
             Ok(since) => i64::try_from(since.as_millis()).unwrap_or(i64::MAX),
             Err(before) => i64::try_from(before.duration().as_millis()).map_or(i64::MIN, |ms| -ms),
-        }
+        };
+        now_ms.saturating_add(crate::failpoint::clock_moved_by_s() * 1000)
     }
 }
 

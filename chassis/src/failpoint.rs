@@ -10,6 +10,7 @@
 //! | `NAME.held` | this process | somebody is held there. Later arrivals pass |
 //! | `NAME` removed | the test | go on |
 //! | `plant.NAME` | the test | make this mistake while the file is there |
+//! | `clock` | the test | the system clock is ahead by this many seconds |
 //!
 //! A held task waits and does nothing else; a `kill -9` then ends the process with no destructor run and nothing
 //! flushed. Files, not a variable for each point, because a test prepares what it needs before it arms a point, and has
@@ -35,8 +36,15 @@ pub fn is_planted(_name: &'static str) -> bool {
     false
 }
 
+/// By how many seconds a test has moved this process's system clock.
+#[cfg(not(feature = "failpoints"))]
+#[inline]
+pub fn clock_moved_by_s() -> i64 {
+    0
+}
+
 #[cfg(feature = "failpoints")]
-pub use controlled::{is_planted, reach};
+pub use controlled::{clock_moved_by_s, is_planted, reach};
 
 #[cfg(feature = "failpoints")]
 mod controlled {
@@ -77,6 +85,12 @@ mod controlled {
         };
         *arrived += 1;
         *arrived == text.trim().parse().unwrap_or(1)
+    }
+
+    /// By how many seconds a test has moved this process's system clock.
+    pub fn clock_moved_by_s() -> i64 {
+        let text = directory().and_then(|directory| std::fs::read_to_string(directory.join("clock")).ok());
+        text.and_then(|text| text.trim().parse().ok()).unwrap_or_default()
     }
 
     /// Whether a test has planted this mistake, or this trouble with the disk.

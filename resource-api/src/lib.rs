@@ -44,5 +44,6 @@ pub mod sandbox;
 mod start;
 pub mod store;
 
+pub use crypto::webhook_keys::WEBHOOK_RING;
 pub use migrations::MIGRATIONS;
-pub use start::{Listeners, Running, StartError, open, open_database, ring_policy, start};
+pub use start::{Listeners, Running, StartError, open, open_database, rings, start};

@@ -8,7 +8,7 @@ use chassis::db::{DatabaseUrl, Db, DbOptions, Fault};
 use chassis::epoch::find_epoch;
 use chassis::fetch::{FetchPolicy, Fetcher};
 use chassis::http::{RateLimiter, ServeOptions, serve};
-use chassis::keyring::KeyRing;
+use chassis::keyring::{KeyRing, RingKind};
 use chassis::lease::run_leased;
 use chassis::master::with_hash_root;
 use chassis::ops::{self, Readiness};
@@ -29,7 +29,7 @@ use crate::app::{App, Parts};
 use crate::auth::{AuthzClient, AuthzSetup, JwksSource};
 use crate::config::Config;
 use crate::crypto::vault::Vault;
-use crate::crypto::webhook_keys::WebhookKeys;
+use crate::crypto::webhook_keys::{WEBHOOK_RING, WebhookKeys};
 use crate::dialects::pti::PtiEnvelope;
 use crate::directory::{Directory, poller};
 use crate::gateway::{GatewayEventsConfig, HttpGateway};
@@ -251,8 +251,15 @@ fn readiness(app: &App) -> Readiness {
     readiness
 }
 
+/// The rings of the service: the one of its own signatures, and the one of webhooks in a vendor's envelope, which is made
+/// when the first endpoint asks for that.
+pub fn rings() -> [RingKind; 2] {
+    let webhook = RingKind { purpose: WEBHOOK_RING, policy: webhook_ring_policy() };
+    [RingKind::signing(ring_policy()), webhook]
+}
+
 /// Which signing keys of its own the service wants, and how long things take.
-pub fn ring_policy() -> RingPolicy {
+fn ring_policy() -> RingPolicy {
     RingPolicy {
         alg: Algorithm::Es256,
         jwks_max_age_s: 300,

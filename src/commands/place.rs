@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
 use chassis::db::{DatabaseUrl, Db, DbOptions, Migration};
+use chassis::keyring::RingKind;
 use chassis::master::MasterKeySettings;
 use chassis::sealed::{self, SealedColumn};
-use keys::ring::RingPolicy;
 use keys::seal::MasterKeys;
 use secrecy::ExposeSecret;
 
@@ -99,7 +99,11 @@ impl Place {
 
     fn in_directory(service: Service, folder: &Path) -> anyhow::Result<Self> {
         let name = service.name();
-        let url = DatabaseUrl::sqlite(&folder.join(format!("{name}.sqlite")));
+        let databases = crate::dev::databases::Databases::of(folder)?;
+        let url = match service {
+            Service::Authz => databases.authz,
+            Service::ResourceApi => databases.resource_api,
+        };
         let current = folder.join(format!("{name}.master"));
         let previous = crate::dev::previous_master(&current).into_iter().collect();
         let settings = match service {
@@ -162,11 +166,11 @@ impl Place {
         }
     }
 
-    /// Which signing keys the service wants.
-    pub(super) fn ring_policy(&self) -> RingPolicy {
+    /// The rings of signing keys that the service has or may have.
+    pub(super) fn rings(&self) -> Vec<RingKind> {
         match &self.settings {
-            Settings::Authz(config) => config.ring_policy(),
-            Settings::ResourceApi(_) | Settings::Files { .. } => resource_api::ring_policy(),
+            Settings::Authz(config) => vec![RingKind::signing(config.ring_policy())],
+            Settings::ResourceApi(_) | Settings::Files { .. } => resource_api::rings().to_vec(),
         }
     }
 

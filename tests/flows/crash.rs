@@ -25,6 +25,7 @@ macro_rules! both_engines {
 
 mod auditor;
 mod history;
+mod keys;
 mod load;
 mod planted;
 mod rig;

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
+use chassis::keyring::KeyRing;
 use chassis::testing::TestDatabase;
 use chassis::{Db, Platform, on, while_doing};
 use keys::seal::{MasterKey, MasterKeys};
@@ -28,7 +29,11 @@ async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
 
 /// The ids of the published keys.
 async fn published(port: u16) -> Vec<String> {
-    let (_, jwks) = ask(port, "/oauth2/jwks", "id.example.com").await.expect("the JWKS");
+    published_at(port, "/oauth2/jwks", "id.example.com").await
+}
+
+async fn published_at(port: u16, path: &str, host: &str) -> Vec<String> {
+    let (_, jwks) = ask(port, path, host).await.expect("the JWKS");
     let keys = jwks["keys"].as_array().expect("keys").iter();
     keys.map(|key| key["kid"].as_str().expect("kid").to_owned()).collect()
 }
@@ -86,6 +91,53 @@ async fn keys_and_clients_are_changed_beside_the_running_service_which_follows()
         until("the client is refused", async || status(&second).await != 200).await;
         assert!(refused(&of(&["client", "disable", "acme/nobody"])).contains("acme/nobody"));
         assert!(succeeded(&of(&["audit", "verify"])).contains("authz"));
+    }
+}
+
+#[tokio::test]
+async fn the_ring_of_webhook_keys_is_listed_rotated_and_revoked_as_the_other_one() {
+    for database in TestDatabase::both().await {
+        let files = Files::on("sqlite:unused", &database.url().expose());
+        let config = files.resource_api_file();
+        let of = |words: &[&str]| run(&[words, &["--config", &config]].concat());
+        let _service = Service::start("resource-api", &config, &files.folder.path().join("log"));
+        let [port, ops] = files.ports;
+        until_it_answers(ops, "/livez", 200).await;
+        let jwks = async || published_at(port, "/.well-known/jwks.json", "api.example.com").await;
+        let signing = jwks().await.remove(0);
+        let listed = succeeded(&of(&["keys", "list"]));
+        assert!(listed.contains("resource-api, webhook\n  no key yet"), "{listed}");
+        let rotate = ["keys", "rotate", "--purpose", "webhook"];
+        assert!(refused(&of(&rotate)).contains("no key yet"), "it is the service that makes the first one");
+
+        // As the service does when the first endpoint asks for a vendor's envelope.
+        let db = database.open().await;
+        let [_, kind] = resource_api::rings();
+        let master = MasterKeys::new(masters()[0].clone(), Vec::new());
+        let ring = KeyRing::open_for(kind.purpose, db.clone(), Platform::system(true), master, kind.policy);
+        let first = ring.await.expect("opened").active().kid().to_owned();
+        db.close().await;
+        until("its key is published", async || jwks().await.contains(&first)).await;
+        let listed = succeeded(&of(&["keys", "list"]));
+        let (own, webhook) = listed.split_once("resource-api, webhook\n").expect("both rings");
+        assert!(own.starts_with("resource-api, signing\n") && own.contains(&signing), "{listed}");
+        assert!(webhook.contains(&format!("{first}  RS512  active")), "{listed}");
+
+        let rotated = succeeded(&of(&rotate));
+        assert!(rotated.contains(&format!("until then {first} signs")), "{rotated}");
+        assert!(succeeded(&of(&rotate)).contains("was published before"), "asking twice makes one");
+        until("the next key is published", async || jwks().await.len() == 3).await;
+        let revoked = succeeded(&of(&["keys", "revoke", &first]));
+        assert!(revoked.contains("Every webhook that it signed"), "{revoked}");
+        until("the revoked key is gone", async || !jwks().await.contains(&first)).await;
+        let revoked = succeeded(&of(&["keys", "revoke", &signing]));
+        assert!(revoked.contains("Everything that it signed"), "{revoked}");
+        until("the other ring's too", async || !jwks().await.contains(&signing)).await;
+        assert_eq!(jwks().await.len(), 2, "one key signs in each ring");
+
+        let elsewhere = files.authz_file();
+        let none = refused(&run(&[&rotate[..], &["--config", &elsewhere]].concat()));
+        assert!(none.contains("only the payments API has a ring"), "{none}");
     }
 }
 

@@ -1,9 +1,12 @@
 //! Signed requests (RFC 9421): each counts once, in its time, for exactly what it covers — at both services.
 
+use keys::http_signature::digest::check_content_digest;
+use keys::http_signature::{Message, SignatureInput, Subject, TAG_RESPONSE};
+use keys::{Algorithm, PublicJwk, b64};
 use serde_json::{Value, json};
 
 use crate::world::call::with_status;
-use crate::world::{Call, Customer, World};
+use crate::world::{Call, Customer, Reply, World};
 
 const CLIENT: &str = "ta/signed";
 
@@ -14,6 +17,31 @@ async fn for_user_token(world: &World, customer: &Customer) -> Call {
     });
     let token = world.token(CLIENT, "user_tokens:write").await;
     Call::post(format!("{}/v1/user-tokens", world.issuer), &asked).bearer(&token)
+}
+
+/// Whether a reply is what the service said to this call, by its published keys.
+fn proves(jwks: &Value, call: &Call, reply: &Reply) -> bool {
+    let (label, input) = SignatureInput::parse(reply.header("signature-input")).expect("Signature-Input");
+    assert_eq!((&*label, input.text("nonce"), input.text("tag")), ("proof", Some("n1"), Some(TAG_RESPONSE)));
+    let keys = jwks["keys"].as_array().expect("keys").iter();
+    let key = keys.filter(|key| key["kid"].as_str() == input.text("keyid")).map(PublicJwk::try_from);
+    let key = key.last().expect("a published key").expect("a JWK").verifying_key();
+    let signature = reply.header("signature").strip_prefix("proof=:").and_then(|rest| rest.strip_suffix(':'));
+    let signature = b64::decode_standard(signature.expect("one signature")).expect("base64");
+    let url = url::Url::parse(&call.url).expect("a URL");
+    let request = Message {
+        method: call.method,
+        authority: url.authority(),
+        path: url.path(),
+        query: url.query(),
+        headers: &call.headers,
+        body: &call.body,
+    };
+    let subject =
+        Subject::Response { status: reply.status, headers: &reply.headers, request: Some(&request) };
+    let base = input.base(&subject).expect("every component is there");
+    key.verify(Algorithm::Es256, base.as_bytes(), &signature).is_ok()
+        && check_content_digest(&reply.headers, reply.text.as_bytes()).is_ok()
 }
 
 /// An unsigned call to read a wallet.
@@ -140,6 +168,28 @@ flows! {
         // Who fails often waits before it may fail again.
         let refused = with_status(&replies, 401) + with_status(&replies, 429);
         assert_eq!((with_status(&replies, 200), refused), (1, 15));
+    }
+
+    async fn j7_an_answer_is_signed_for_whoever_asks_and_bound_to_its_request(world: &mut World) {
+        let (customer, other) = (world.customer().await, world.customer().await);
+        let accept = r#"proof=("@status" "content-digest" "signature";req);created;nonce="n1""#;
+        let unasked = sign(world, for_wallet(world, &customer).await);
+        assert!(!world.send(unasked).await.headers.contains_key("signature"));
+        let asked = |call: Call| sign(world, call.header("accept-signature", accept));
+        let call = asked(for_wallet(world, &customer).await);
+        let reply = world.send(call.clone()).await;
+        let jwks = world.send(Call::get(format!("{}/.well-known/jwks.json", world.resource))).await.expect(200);
+        assert!(proves(&jwks, &call, &reply), "{:?}", reply.headers);
+        let refusal = world.send(call.clone()).await;
+        refusal.refused(401, "signature_replayed");
+        assert!(proves(&jwks, &call, &refusal), "a refusal is an answer too");
+
+        let elsewhere = asked(for_wallet(world, &other).await);
+        assert!(!proves(&jwks, &elsewhere, &reply), "the answer to another request");
+        assert!(!proves(&jwks, &asked(for_wallet(world, &customer).await), &reply), "of the same kind, too");
+        assert!(!proves(&jwks, &call, &Reply { status: 201, ..reply.clone() }));
+        let changed = reply.text.replace(&customer.wallet, &other.wallet);
+        assert!(!proves(&jwks, &call, &Reply { text: changed, ..reply.clone() }));
     }
 
     async fn a_withdrawn_key_no_longer_signs(world: &mut World) {

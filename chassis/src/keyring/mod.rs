@@ -19,11 +19,11 @@ use tokio::time::sleep;
 use self::store::{
     Candidate, KeyRow, Planning, begin_rotation, follow_plan, list_keys, revoke_key, wanted_steps,
 };
-use crate::Platform;
 use crate::audit::{Actor, NewAudit};
 use crate::db::{Db, Fault, while_doing};
 use crate::sealed::SIGNING_KEY;
 use crate::shutdown::Shutdown;
+use crate::{Platform, failpoint};
 
 /// Pause between two looks at the ring. Another node's new key is known here after this long, which is well
 /// before it signs; a revoked one is out of use here after this long.
@@ -32,8 +32,28 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// Size of new RSA keys.
 const RSA_BITS: usize = 2048;
 
+/// Audit rows that are drawn before a unit, which takes one for each step. Steps that remove keys are left to the next
+/// look when there are more.
+const AUDIT_ROWS: usize = 32;
+
 /// The ring that every service has.
-const SIGNING: &str = "signing";
+pub const SIGNING: &str = "signing";
+
+/// One ring of a service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RingKind {
+    /// Its name in the database, and at the command line.
+    pub purpose: &'static str,
+    /// Which keys it wants, and how long things take.
+    pub policy: RingPolicy,
+}
+
+impl RingKind {
+    /// The ring that every service has, with this policy.
+    pub fn signing(policy: RingPolicy) -> Self {
+        Self { purpose: SIGNING, policy }
+    }
+}
 
 /// The signing keys of a service. Reading never waits.
 pub struct KeyRing {
@@ -139,15 +159,10 @@ impl KeyRing {
     pub async fn begin_rotation(&self) -> Result<(), Fault> {
         let opening = self.opening();
         let planning = opening.planning_with_candidate().await?;
-        let audit = self.audited("key.published", planning.candidate.as_ref().map(|key| key.kid.as_str()));
-        let rows =
-            self.db.write(move |tx| Box::pin(begin_rotation(tx, planning.clone(), audit.clone()))).await?;
+        failpoint::reach("keys.before_write").await;
+        let rows = self.db.write(move |tx| Box::pin(begin_rotation(tx, planning.clone()))).await?;
+        failpoint::reach("keys.after_write").await;
         self.take_over(rows)
-    }
-
-    /// The audit row of what somebody asked for; steps that are due by themselves have none.
-    fn audited(&self, action: &'static str, kid: Option<&str>) -> NewAudit {
-        NewAudit::change(&self.platform, Actor::node(), "", action, kid.unwrap_or_default())
     }
 
     /// Revokes a key: it is gone at once, and if it was the active one another signs from now on. Every node of
@@ -158,14 +173,16 @@ impl KeyRing {
     pub async fn revoke(&self, kid: &str) -> Result<bool, Fault> {
         let opening = self.opening();
         let planning = opening.planning_with_candidate().await?;
-        let (kid, audit) = (kid.to_owned(), self.audited("key.revoked", Some(kid)));
+        let kid = kid.to_owned();
+        failpoint::reach("keys.before_write").await;
         let rows = self
             .db
             .write(move |tx| {
-                let (kid, planning, audit) = (kid.clone(), planning.clone(), audit.clone());
-                Box::pin(async move { revoke_key(tx, &kid, planning, audit).await })
+                let (kid, planning) = (kid.clone(), planning.clone());
+                Box::pin(async move { revoke_key(tx, &kid, planning).await })
             })
             .await?;
+        failpoint::reach("keys.after_write").await;
         rows.map(|rows| self.take_over(rows)).transpose().map(|done| done.is_some())
     }
 
@@ -227,15 +244,30 @@ impl Opening<'_> {
         if steps.contains(&Step::CreateNext) {
             planning.candidate = Some(self.new_candidate().await?);
         }
-        self.db.write(move |tx| Box::pin(follow_plan(tx, planning.clone()))).await
+        planning.audit = self.audit_rows();
+        failpoint::reach("keys.before_write").await;
+        let rows = self.db.write(move |tx| Box::pin(follow_plan(tx, planning.clone()))).await?;
+        failpoint::reach("keys.after_write").await;
+        Ok(rows)
     }
 
+    /// With neither a candidate nor audit rows, which only a unit that writes needs.
     fn planning(&self) -> Planning {
-        Planning { purpose: self.purpose, policy: self.policy, now: self.platform.now(), candidate: None }
+        let now = self.platform.now();
+        Planning { purpose: self.purpose, policy: self.policy, now, candidate: None, audit: Vec::new() }
     }
 
     async fn planning_with_candidate(&self) -> Result<Planning, Fault> {
-        Ok(Planning { candidate: Some(self.new_candidate().await?), ..self.planning() })
+        let candidate = Some(self.new_candidate().await?);
+        Ok(Planning { candidate, audit: self.audit_rows(), ..self.planning() })
+    }
+
+    /// Rows that say nothing yet. Taken from the end, their ids are in the order of the steps.
+    fn audit_rows(&self) -> Vec<NewAudit> {
+        let blank = || NewAudit::change(self.platform, Actor::node(), "", "key.step", "");
+        let mut rows: Vec<NewAudit> = std::iter::repeat_with(blank).take(AUDIT_ROWS).collect();
+        rows.sort_by(|one, other| other.audit_id.cmp(&one.audit_id));
+        rows
     }
 
     async fn new_candidate(&self) -> Result<Candidate, Fault> {
@@ -290,13 +322,14 @@ fn place(kid: &str) -> Aad<'_> {
     SIGNING_KEY.place("", kid, "")
 }
 
-/// The keys of a database's ring as they are stored: the active one, the next, the retired ones. Opens nothing and
-/// takes no step, so that it can be asked at any time and without the master key.
+/// The keys of a database's ring of this name as they are stored: the active one, the next, the retired ones; none when
+/// there is no such ring. Opens nothing and takes no step, so that it can be asked at any time and without the master
+/// key.
 ///
 /// # Errors
 /// When the database fails, or a stored state or algorithm is none.
-pub async fn list_ring(db: &Db) -> Result<Vec<RingKey>, Fault> {
-    let rows = db.read(|tx| Box::pin(list_keys(tx, SIGNING))).await?;
+pub async fn list_ring(db: &Db, purpose: &'static str) -> Result<Vec<RingKey>, Fault> {
+    let rows = db.read(move |tx| Box::pin(list_keys(tx, purpose))).await?;
     rows.iter().map(KeyRow::as_ring_key).collect()
 }
 

@@ -4,10 +4,11 @@ use std::str::FromStr;
 
 use keys::ring::{KeyState, RingKey, RingPolicy, Step, plan};
 use keys::{Algorithm, UnixSeconds};
+use serde_json::json;
 
 use crate::audit::{NewAudit, insert_audit};
 use crate::db::{Fault, Tx, while_doing};
-use crate::{on, row};
+use crate::{failpoint, on, row};
 
 /// One signing key as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,7 +39,22 @@ pub(super) struct Planning {
     pub(super) policy: RingPolicy,
     pub(super) now: UnixSeconds,
     pub(super) candidate: Option<Candidate>,
+    /// Audit rows that say nothing yet, one for each step that may be taken.
+    pub(super) audit: Vec<NewAudit>,
 }
+
+/// Who wanted a step, as its audit row says.
+#[derive(Debug, Clone, Copy)]
+enum Wanted {
+    /// The policy: its time had come.
+    ByPlan,
+    /// Somebody at the command line.
+    ByOperator,
+}
+
+/// Audit rows that are kept back for the steps that make keys and let them sign: a rotation is never left half done for
+/// lack of one.
+const MOVES_MAX: usize = 8;
 
 const TAKE_RING: &str = "INSERT INTO key_ring (ring, version) VALUES ($1, 1)
     ON CONFLICT (ring) DO UPDATE SET version = key_ring.version + 1";
@@ -74,17 +90,12 @@ pub(super) async fn follow_plan(tx: &mut Tx, planning: Planning) -> Result<Vec<K
 
 /// Publishes the candidate as the next key, unless one of the wanted algorithm is published already: it takes over
 /// as soon as the policy lets it.
-pub(super) async fn begin_rotation(
-    tx: &mut Tx,
-    mut planning: Planning,
-    audit: NewAudit,
-) -> Result<Vec<KeyRow>, Fault> {
+pub(super) async fn begin_rotation(tx: &mut Tx, mut planning: Planning) -> Result<Vec<KeyRow>, Fault> {
     take_ring(tx, planning.purpose).await?;
     let rows = list_keys(tx, planning.purpose).await?;
     let wanted = planning.policy.alg.as_str();
     if !rows.iter().any(|row| row.state == KeyState::Next.as_str() && row.ring == wanted) {
-        take_step(tx, Step::CreateNext, &mut planning).await?;
-        insert_audit(tx, &[audit]).await?;
+        take_step(tx, Step::CreateNext, &mut planning, Wanted::ByOperator).await?;
     }
     settle(tx, planning).await
 }
@@ -94,8 +105,7 @@ pub(super) async fn begin_rotation(
 pub(super) async fn revoke_key(
     tx: &mut Tx,
     kid: &str,
-    planning: Planning,
-    audit: NewAudit,
+    mut planning: Planning,
 ) -> Result<Option<Vec<KeyRow>>, Fault> {
     take_ring(tx, planning.purpose).await?;
     let revoked = on!(&mut *tx, conn => sqlx::query(REVOKE_KEY)
@@ -108,7 +118,7 @@ pub(super) async fn revoke_key(
     if revoked == 0 {
         return Ok(None);
     }
-    insert_audit(tx, &[audit]).await?;
+    write_audit(tx, &mut planning, ("key.revoked", kid), Wanted::ByOperator).await?;
     settle(tx, planning).await.map(Some)
 }
 
@@ -126,11 +136,21 @@ async fn settle(tx: &mut Tx, mut planning: Planning) -> Result<Vec<KeyRow>, Faul
         if planning.candidate.is_none() {
             steps.retain(|step| *step != Step::CreateNext);
         }
+        let mut removals = planning.audit.len().saturating_sub(MOVES_MAX);
+        steps.retain(|step| match step {
+            Step::Drop(_) if removals == 0 => false,
+            Step::Drop(_) => {
+                removals -= 1;
+                true
+            }
+            _ => true,
+        });
         if steps.is_empty() {
+            failpoint::reach("keys.in_write").await;
             return Ok(rows);
         }
         for step in steps {
-            take_step(tx, step, &mut planning).await?;
+            take_step(tx, step, &mut planning, Wanted::ByPlan).await?;
         }
     }
 }
@@ -141,31 +161,55 @@ pub(super) fn wanted_steps(rows: &[KeyRow], planning: &Planning) -> Result<Vec<S
     Ok(plan(&keys, &planning.policy, planning.now))
 }
 
-async fn take_step(tx: &mut Tx, step: Step, planning: &mut Planning) -> Result<(), Fault> {
+async fn take_step(tx: &mut Tx, step: Step, planning: &mut Planning, wanted: Wanted) -> Result<(), Fault> {
     let now = planning.now.0;
-    match step {
+    let (action, kid) = match step {
         Step::CreateNext => {
             let Some(Candidate { kid, sealed_jwk }) = planning.candidate.take() else { return Ok(()) };
             let ring = planning.policy.alg.as_str();
-            on!(tx, conn => sqlx::query(INSERT_KEY)
-                .bind(kid)
+            let written = on!(&mut *tx, conn => sqlx::query(INSERT_KEY)
+                .bind(&kid)
                 .bind(ring)
                 .bind(sealed_jwk)
                 .bind(now)
                 .bind(planning.purpose)
                 .execute(conn)
                 .await
-                .map(drop))
+                .map(drop));
+            written.map(|()| ("key.published", kid))
         }
         Step::Activate(kid) => {
-            on!(tx, conn => sqlx::query(ACTIVATE_KEY).bind(kid).bind(now).execute(conn).await.map(drop))
+            on!(&mut *tx, conn => sqlx::query(ACTIVATE_KEY).bind(&kid).bind(now).execute(conn).await.map(drop))
+                .map(|()| ("key.activated", kid))
         }
         Step::Retire(kid) => {
-            on!(tx, conn => sqlx::query(RETIRE_KEY).bind(kid).bind(now).execute(conn).await.map(drop))
+            on!(&mut *tx, conn => sqlx::query(RETIRE_KEY).bind(&kid).bind(now).execute(conn).await.map(drop))
+                .map(|()| ("key.retired", kid))
         }
-        Step::Drop(kid) => on!(tx, conn => sqlx::query(DELETE_KEY).bind(kid).execute(conn).await.map(drop)),
+        Step::Drop(kid) => {
+            on!(&mut *tx, conn => sqlx::query(DELETE_KEY).bind(&kid).execute(conn).await.map(drop))
+                .map(|()| ("key.removed", kid))
+        }
     }
-    .map_err(while_doing("take a step of the key plan"))
+    .map_err(while_doing("take a step of the key plan"))?;
+    write_audit(tx, planning, (action, &kid), wanted).await
+}
+
+/// Says in the audit what was done to a key, in the transaction that does it.
+async fn write_audit(
+    tx: &mut Tx,
+    planning: &mut Planning,
+    (action, kid): (&'static str, &str),
+    wanted: Wanted,
+) -> Result<(), Fault> {
+    let blank = planning.audit.pop();
+    let blank = blank.ok_or_else(|| Fault::new("take a step of the key plan: there are too many at once"))?;
+    let by = match wanted {
+        Wanted::ByPlan => "plan",
+        Wanted::ByOperator => "operator",
+    };
+    let details = json!({ "ring": planning.purpose, "by": by });
+    insert_audit(tx, &[NewAudit { action, object_id: kid.to_owned(), details, ..blank }]).await
 }
 
 impl KeyRow {

@@ -1,8 +1,9 @@
 //! Signing keys (security B6, B7; reliability R13).
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
-use chassis::keyring::{KeyRing, list_ring};
+use chassis::keyring::{KeyRing, SIGNING, list_ring};
 use chassis::testing::{TestDatabase, platform};
 use chassis::{Db, Platform, SystemEntropy, on, while_doing};
 use futures_util::future::join_all;
@@ -35,10 +36,11 @@ fn kids(ring: &KeyRing) -> Vec<String> {
     listed.map(|jwk| jwk["kid"].as_str().unwrap().to_owned()).collect()
 }
 
-/// What the audit says was done to keys.
-async fn audited(db: &Db) -> Vec<String> {
-    const LIST: &str = "SELECT action FROM audit_event WHERE action LIKE 'key.%' ORDER BY audit_id";
-    let rows: Vec<(String,)> = db
+/// What the audit says was done to keys since the last call, in its order: the action, the key, and who wanted it.
+async fn audited(db: &Db, seen: &mut HashSet<String>) -> Vec<(String, String, String)> {
+    const LIST: &str = "SELECT audit_id, action, object_id, details FROM audit_event
+        WHERE action LIKE 'key.%' AND client_id = '' ORDER BY audit_id";
+    let rows: Vec<(String, String, String, String)> = db
         .read(|tx| {
             Box::pin(async move {
                 on!(tx, conn => sqlx::query_as(LIST).fetch_all(conn).await).map_err(while_doing("list audit"))
@@ -46,7 +48,16 @@ async fn audited(db: &Db) -> Vec<String> {
         })
         .await
         .unwrap();
-    rows.into_iter().map(|(action,)| action).collect()
+    let by = |details: &str| {
+        let details: Value = serde_json::from_str(details).unwrap();
+        details["by"].as_str().unwrap().to_owned()
+    };
+    let fresh = rows.into_iter().filter(|(id, ..)| seen.insert(id.clone()));
+    fresh.map(|(_, action, kid, details)| (action, kid, by(&details))).collect()
+}
+
+fn row(action: &str, kid: &str, by: &str) -> (String, String, String) {
+    (action.to_owned(), kid.to_owned(), by.to_owned())
 }
 
 async fn sealed(db: &Db) -> Vec<String> {
@@ -180,6 +191,39 @@ async fn a_rotation_publishes_before_it_signs_and_drops_after_the_last_token() {
 }
 
 #[tokio::test]
+async fn every_step_that_a_ring_takes_by_itself_leaves_an_audit_row_in_its_order() {
+    for database in TestDatabase::both().await {
+        let db = opened(&database).await;
+        let (platform, clock) = platform();
+        let (ring, other_node) = (ring(&db, &platform).await, ring(&db, &platform).await);
+        let (first, mut seen) = (ring.active().kid().to_owned(), HashSet::new());
+        let made = [row("key.published", &first, "plan"), row("key.activated", &first, "plan")];
+        assert_eq!(audited(&db, &mut seen).await, made);
+        for node in [&ring, &other_node] {
+            node.rotate().await.unwrap();
+        }
+        assert_eq!(audited(&db, &mut seen).await, [], "nothing was due");
+
+        let mut steps = Vec::new();
+        for wait_s in [86_400 - POLICY.lead_s(), POLICY.lead_s(), POLICY.linger_s()] {
+            clock.advance(wait_s);
+            for node in [&ring, &other_node] {
+                node.rotate().await.unwrap();
+            }
+            steps.extend(audited(&db, &mut seen).await);
+        }
+        let second = ring.active().kid().to_owned();
+        let told = [
+            row("key.published", &second, "plan"),
+            row("key.retired", &first, "plan"),
+            row("key.activated", &second, "plan"),
+            row("key.removed", &first, "plan"),
+        ];
+        assert_eq!(steps, told, "once, whichever node took the step");
+    }
+}
+
+#[tokio::test]
 async fn another_master_key_opens_nothing() {
     for database in TestDatabase::both().await {
         let db = opened(&database).await;
@@ -197,14 +241,16 @@ async fn a_rotation_on_demand_publishes_before_it_signs() {
         let db = opened(&database).await;
         let (platform, clock) = platform();
         let ring = ring(&db, &platform).await;
-        let first = ring.active().kid().to_owned();
+        let (first, mut seen) = (ring.active().kid().to_owned(), HashSet::new());
+        audited(&db, &mut seen).await;
         ring.begin_rotation().await.unwrap();
         ring.begin_rotation().await.unwrap();
         assert_eq!(kids(&ring).len(), 2, "asking twice makes one key");
-        assert_eq!(audited(&db).await, ["key.published"], "and one row in the audit");
-        let listed = list_ring(&db).await.unwrap();
+        let listed = list_ring(&db, SIGNING).await.unwrap();
         assert_eq!(listed, ring.list().unwrap());
         let next = listed.iter().find(|key| key.state == KeyState::Next).unwrap();
+        let published = row("key.published", &next.kid, "operator");
+        assert_eq!(audited(&db, &mut seen).await, [published], "and one row in the audit");
         assert_eq!(next.signs_from(&POLICY), Some(platform.now().plus(POLICY.lead_s())));
         clock.advance(POLICY.lead_s() - 1);
         ring.rotate().await.unwrap();
@@ -222,13 +268,19 @@ async fn a_revoked_key_is_gone_at_once_and_another_signs() {
         let db = opened(&database).await;
         let (platform, _clock) = platform();
         let (ring, other_node) = (ring(&db, &platform).await, ring(&db, &platform).await);
-        let first = ring.active().kid().to_owned();
+        let (first, mut seen) = (ring.active().kid().to_owned(), HashSet::new());
+        audited(&db, &mut seen).await;
         assert!(!ring.revoke("no such key").await.unwrap());
         assert_eq!(ring.active().kid(), first);
 
         assert!(ring.revoke(&first).await.unwrap());
-        assert_eq!(audited(&db).await, ["key.revoked"]);
         let second = ring.active().kid().to_owned();
+        let told = [
+            row("key.revoked", &first, "operator"),
+            row("key.published", &second, "plan"),
+            row("key.activated", &second, "plan"),
+        ];
+        assert_eq!(audited(&db, &mut seen).await, told);
         assert_ne!(second, first);
         assert!(ring.verifying(&first).is_none());
         assert_eq!(kids(&ring), [second.as_str()]);

@@ -19,9 +19,25 @@ pub struct SignatureInput(InnerList);
 impl SignatureInput {
     /// Puts together what a new signature covers. `None` when a name or a text is not ASCII.
     pub(super) fn new(components: &[&str], created: i64, texts: &[(&'static str, &str)]) -> Option<Self> {
-        let name = |name: &&str| Some(Item::new(sfv::String::from_string((*name).to_owned()).ok()?));
-        let mut list = InnerList::new(components.iter().map(name).collect::<Option<_>>()?);
+        let own: Vec<_> = components.iter().map(|name| (*name, false)).collect();
+        Self::of_reply(&own, created, texts)
+    }
+
+    /// The same for a response, where the flag says that a component is its request's (`req`, RFC 9421 §2.4).
+    pub(super) fn of_reply(
+        components: &[(&str, bool)],
+        created: i64,
+        texts: &[(&'static str, &str)],
+    ) -> Option<Self> {
         let key = |name: &str| Key::from_string(name.to_owned()).ok();
+        let item = |(name, of_request): &(&str, bool)| {
+            let mut item = Item::new(sfv::String::from_string((*name).to_owned()).ok()?);
+            if *of_request {
+                item.params.insert(key(REQ)?, BareItem::Boolean(true));
+            }
+            Some(item)
+        };
+        let mut list = InnerList::new(components.iter().map(item).collect::<Option<_>>()?);
         list.params.insert(key("created")?, BareItem::Integer(created.try_into().ok()?));
         for (name, text) in texts {
             let text = sfv::String::from_string((*text).to_owned()).ok()?;
@@ -77,7 +93,7 @@ impl SignatureInput {
     /// The text that is signed: a line for each component, then `@signature-params`.
     ///
     /// Fields without parameters are supported, `@method`, `@authority`, `@path`, `@query`, `@query-param` and
-    /// `@status`.
+    /// `@status`; in a response those of its request with `req`.
     ///
     /// # Errors
     /// [`BadComponent`] for a component that is absent, repeated or not supported, or when there are more than
@@ -94,7 +110,14 @@ impl SignatureInput {
                 return Err(BadComponent(identifier));
             }
             let name = item.bare_item.as_string().ok_or_else(|| BadComponent(identifier.clone()))?;
-            let value = subject.component(name.as_str(), query_param(item)?.as_deref())?;
+            let value = match parameter_of(item)? {
+                Parameter::None => subject.component(name.as_str(), None)?,
+                Parameter::Name(wanted) => subject.component(name.as_str(), Some(&wanted))?,
+                Parameter::OfRequest => {
+                    let request = subject.request().ok_or_else(|| BadComponent(identifier.clone()))?;
+                    request.component(name.as_str(), None)?
+                }
+            };
             base.push_str(&identifier);
             base.push_str(": ");
             base.push_str(&value);
@@ -106,14 +129,26 @@ impl SignatureInput {
     }
 }
 
-/// The one component parameter there is here: `name` of `@query-param`.
-fn query_param(item: &Item) -> Result<Option<String>, BadComponent> {
+/// The parameter that says: the component is the request's, which this response answers.
+pub(super) const REQ: &str = "req";
+
+/// The component parameters there are here.
+enum Parameter {
+    None,
+    /// `name` of `@query-param`.
+    Name(String),
+    /// `req`.
+    OfRequest,
+}
+
+fn parameter_of(item: &Item) -> Result<Parameter, BadComponent> {
     let mut params = item.params.iter();
     match (params.next(), params.next()) {
-        (None, _) => Ok(None),
+        (None, _) => Ok(Parameter::None),
         (Some((key, BareItem::String(name))), None) if key.as_str() == "name" => {
-            Ok(Some(name.as_str().to_owned()))
+            Ok(Parameter::Name(name.as_str().to_owned()))
         }
+        (Some((key, BareItem::Boolean(true))), None) if key.as_str() == REQ => Ok(Parameter::OfRequest),
         _ => Err(BadComponent(item.serialize())),
     }
 }

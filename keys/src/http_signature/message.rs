@@ -33,10 +33,20 @@ pub enum Subject<'a> {
         status: u16,
         /// The header fields.
         headers: &'a HeaderMap,
+        /// The request that it answers, for components of it.
+        request: Option<&'a Message<'a>>,
     },
 }
 
 impl Subject<'_> {
+    /// The request that a response answers.
+    pub(super) fn request(&self) -> Option<Self> {
+        match self {
+            Self::Response { request: Some(request), .. } => Some(Self::Request(request)),
+            Self::Response { request: None, .. } | Self::Request(_) => None,
+        }
+    }
+
     /// The value of a component without parameters other than `name`, which `@query-param` has.
     pub(super) fn component(&self, name: &str, query_param: Option<&str>) -> Result<String, BadComponent> {
         match (self, name, query_param) {

@@ -201,7 +201,7 @@ fn choose_algorithm(key: &VerifyingKey, input: &SignatureInput) -> Result<Algori
 }
 
 /// The name in the registry of RFC 9421 §6.2.2.
-fn wire_name(algorithm: Algorithm) -> Option<&'static str> {
+pub(super) fn wire_name(algorithm: Algorithm) -> Option<&'static str> {
     match algorithm {
         Algorithm::Es256 => Some("ecdsa-p256-sha256"),
         Algorithm::EdDsa => Some("ed25519"),

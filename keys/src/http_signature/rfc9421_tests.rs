@@ -155,7 +155,7 @@ fn b24_response_with_ecdsa_p256_sha256() {
     ]);
     check(
         r#"sig-b24=("@status" "content-type" "content-digest" "content-length");created=1618884473;keyid="test-key-ecc-p256""#,
-        &Subject::Response { status: 200, headers: &headers },
+        &Subject::Response { status: 200, headers: &headers, request: None },
         &[
             r#""@status": 200"#,
             r#""content-type": application/json"#,

@@ -17,7 +17,7 @@ use keys::seal::MasterKeys;
 use tokio::sync::OnceCell;
 
 /// The ring's name.
-const PURPOSE: &str = "webhook";
+pub const WEBHOOK_RING: &str = "webhook";
 
 /// Pause between two looks whether another node made the ring.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -55,7 +55,7 @@ impl WebhookKeys {
     pub async fn made(&self) -> Result<Arc<KeyRing>, Fault> {
         let ring = self.ring.get_or_try_init(|| {
             let master = MasterKeys::clone(&self.master);
-            KeyRing::open_for(PURPOSE, self.db.clone(), self.platform.clone(), master, self.policy)
+            KeyRing::open_for(WEBHOOK_RING, self.db.clone(), self.platform.clone(), master, self.policy)
         });
         ring.await.cloned()
     }
@@ -66,7 +66,7 @@ impl WebhookKeys {
     }
 
     async fn look(&self) -> Result<(), Fault> {
-        if self.ring.get().is_none() && KeyRing::has_keys(&self.db, PURPOSE).await? {
+        if self.ring.get().is_none() && KeyRing::has_keys(&self.db, WEBHOOK_RING).await? {
             self.made().await?;
         }
         Ok(())

@@ -13,6 +13,7 @@ mod page;
 mod rates;
 mod refunds;
 mod reviews;
+mod signed_replies;
 mod transfers;
 mod webhooks;
 pub(crate) mod well_known;
@@ -95,7 +96,8 @@ pub fn router(app: &App) -> Result<Router, BadDocument> {
         .layer(from_fn_with_state(app.clone(), rates::of_client))
         .layer(guard.layer())
         .layer(from_fn_with_state(app.clone(), rates::of_network))
-        .layer(CorsLayer::new(&guard));
+        .layer(CorsLayer::new(&guard))
+        .layer(from_fn_with_state(app.clone(), signed_replies::sign_if_asked));
     let mut options = HttpOptions::new("resource-api", app.config.origins());
     options.trusted_proxies = app.config.listener.trusted_proxies.clone();
     let routes = routes.layer(axum::middleware::map_response_with_state(app.clone(), asker::note));

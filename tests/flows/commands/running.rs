@@ -114,6 +114,56 @@ async fn the_authorization_server_runs_from_a_file_takes_changes_in_and_ends_on_
     }
 }
 
+/// The key ids that a service publishes, once it answers.
+async fn published(port: u16, path: &str, host: &str) -> Vec<String> {
+    for _ in 0..1_500 {
+        if let Some((200, jwks)) = ask(port, path, host).await {
+            let keys = jwks["keys"].as_array().expect("keys").iter();
+            return keys.map(|key| key["kid"].as_str().expect("kid").to_owned()).collect();
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("{path} of {host} does not answer");
+}
+
+#[tokio::test]
+async fn two_nodes_of_each_service_that_start_at_once_on_empty_databases_make_one_key_each() {
+    for [authz, resource_api] in [
+        [TestDatabase::sqlite(), TestDatabase::sqlite()],
+        [TestDatabase::postgres().await, TestDatabase::postgres().await],
+    ] {
+        let files = || Files::on(&authz.url().expose(), &resource_api.url().expose());
+        let nodes = [files(), files(), files(), files()];
+        let kinds = ["authz", "authz", "resource-api", "resource-api"];
+        let running: Vec<Service> = kinds
+            .iter()
+            .zip(&nodes)
+            .map(|(kind, files)| {
+                let config = if *kind == "authz" { files.authz_file() } else { files.resource_api_file() };
+                Service::start(kind, &config, &files.folder.path().join("log"))
+            })
+            .collect();
+        let mut first = Vec::new();
+        for (pair, path, host) in [
+            (&nodes[..2], "/oauth2/jwks", "id.example.com"),
+            (&nodes[2..], "/.well-known/jwks.json", "api.example.com"),
+        ] {
+            let one = published(pair[0].ports[0], path, host).await;
+            let other = published(pair[1].ports[0], path, host).await;
+            assert_eq!((one.len(), &one), (1, &other), "{host}: both nodes publish the one key");
+            first.extend(one);
+        }
+        for service in running {
+            assert_eq!(service.end(), Some(0));
+        }
+        let both = ["--config", &nodes[0].authz_file(), "--config", &nodes[0].resource_api_file()];
+        let listed = succeeded(&run(&[&["keys", "list"], &both[..]].concat()));
+        assert_eq!(listed.matches("active").count(), 2, "{listed}");
+        assert!(first.iter().all(|kid| listed.contains(kid)), "{first:?} in {listed}");
+        succeeded(&run(&[&["audit", "verify"], &both[..]].concat()));
+    }
+}
+
 #[tokio::test]
 async fn the_payments_api_is_not_ready_before_it_knows_the_directory_and_ends_on_sigterm() {
     for database in TestDatabase::both().await {

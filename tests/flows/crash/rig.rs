@@ -30,6 +30,8 @@ const STARTS: u32 = 4;
 /// Requests until an answer other than "try again" must have come, and the pause between them.
 const TRIES: u32 = 100;
 const PAUSE: Duration = Duration::from_millis(100);
+/// The file that says by how much the process's clock is ahead.
+const CLOCK: &str = "clock";
 
 /// Where a process lives that is killed and started again.
 pub(crate) struct Rig {
@@ -61,8 +63,16 @@ impl Rig {
         Self { _folder: folder, databases, data, points, ports: Ports::fixed() }
     }
 
-    /// Starts the process; once more when a machine that is busy made its start fail, as whoever supervises it would.
+    /// Starts the process and gets what a partner's backend holds.
     pub(crate) async fn start(&self) -> Running {
+        let dev = self.start_dev().await;
+        let token = dev.token("acme-backend", SCOPE).await;
+        let signer = SignedClient::new(&dev).await;
+        Running { dev: Arc::new(dev), token: token.into(), signer: Arc::new(signer) }
+    }
+
+    /// Starts the process; once more when a machine that is busy made its start fail, as whoever supervises it would.
+    pub(crate) async fn start_dev(&self) -> Dev {
         let mut started = Dev::try_start(&self.data, self.ports).await;
         for _ in 1..STARTS {
             if started.is_ok() {
@@ -70,10 +80,19 @@ impl Rig {
             }
             started = Dev::try_start(&self.data, self.ports).await;
         }
-        let dev = started.unwrap_or_else(|ended| panic!("{ended}"));
-        let token = dev.token("acme-backend", SCOPE).await;
-        let signer = SignedClient::new(&dev).await;
-        Running { dev: Arc::new(dev), token: token.into(), signer: Arc::new(signer) }
+        started.unwrap_or_else(|ended| panic!("{ended}"))
+    }
+
+    /// The directory of the fail points, for a command beside the process.
+    pub(crate) fn points(&self) -> &Path {
+        &self.points
+    }
+
+    /// Moves the clock of the process so many seconds ahead of the machine's.
+    pub(crate) fn move_clock(&self, ahead_s: i64) {
+        let written = self.beside("clock");
+        fs::write(&written, ahead_s.to_string()).expect("written");
+        fs::rename(written, self.points.join(CLOCK)).expect("moved");
     }
 
     /// Holds the next arrival at this point.
@@ -96,7 +115,8 @@ impl Rig {
     pub(crate) fn disarm(&self) {
         for entry in fs::read_dir(&self.points).expect("the fail points' directory") {
             let path = entry.expect("an entry").path();
-            if !path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("plant.")) {
+            let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+            if !name.starts_with("plant.") && name != CLOCK {
                 fs::remove_file(path).expect("disarmed");
             }
         }
