@@ -24,8 +24,8 @@ fn proves(jwks: &Value, call: &Call, reply: &Reply) -> bool {
     let (label, input) = SignatureInput::parse(reply.header("signature-input")).expect("Signature-Input");
     assert_eq!((&*label, input.text("nonce"), input.text("tag")), ("proof", Some("n1"), Some(TAG_RESPONSE)));
     let keys = jwks["keys"].as_array().expect("keys").iter();
-    let key = keys.filter(|key| key["kid"].as_str() == input.text("keyid")).map(PublicJwk::try_from);
-    let key = key.last().expect("a published key").expect("a JWK").verifying_key();
+    let mut key = keys.filter(|key| key["kid"].as_str() == input.text("keyid")).map(PublicJwk::try_from);
+    let key = key.next_back().expect("a published key").expect("a JWK").verifying_key();
     let signature = reply.header("signature").strip_prefix("proof=:").and_then(|rest| rest.strip_suffix(':'));
     let signature = b64::decode_standard(signature.expect("one signature")).expect("base64");
     let url = url::Url::parse(&call.url).expect("a URL");

@@ -30,7 +30,7 @@ const POINTS: [&str; 3] = ["keys.before_write", "keys.in_write", "keys.after_wri
 
 /// What `dev` wants of the authorization server's keys.
 fn policy() -> RingPolicy {
-    let [issuer, resource] = ["http://localhost:8080", "http://localhost:8081"].map(|text| text.parse());
+    let [issuer, resource] = ["http://localhost:8080", "http://localhost:8081"].map(str::parse);
     let (issuer, resource) = (issuer.expect("an origin"), resource.expect("an origin"));
     authz::Config::new(issuer, resource, String::new().into(), String::new().into()).ring_policy()
 }
