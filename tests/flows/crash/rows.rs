@@ -270,7 +270,11 @@ impl<'a> Trouble<'a> {
 
     async fn begin(&mut self) {
         match self {
-            Self::Sqlite(rig) => rig.plant("sqlite_read_only"),
+            Self::Sqlite(rig) => {
+                rig.plant("sqlite_read_only");
+                // A group of units that was begun before still commits, and takes units in for some 50 ms.
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
             Self::Postgres { admin, database } => read_only(admin, database, "on").await,
         }
     }
