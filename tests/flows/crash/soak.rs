@@ -25,6 +25,8 @@ const CLIENTS: usize = 24;
 const LIFE_MS: (u64, u64) = (250, 1_000);
 /// Kills between two full audits; the operations of each kill are settled after it in any case.
 const AUDIT_EVERY: u64 = 25;
+/// Kills between two words on how far it is.
+const PROGRESS_EVERY: u64 = 10;
 /// What `make soak` wants to have seen: orders a second, and the share of kills that met orders in flight.
 const ORDERS_PER_SECOND_MIN: f64 = 50.0;
 
@@ -80,6 +82,14 @@ impl<'a> Soak<'a> {
             owed = open;
             let wrong = self.auditor.settle(&running, due).await;
             self.seen.violations.extend(wrong);
+            if self.seen.kills.is_multiple_of(PROGRESS_EVERY) {
+                let (kills, found) = (self.seen.kills, self.seen.violations.len());
+                eprintln!(
+                    "{kills} of {} kills, {} operations, {found} violations",
+                    plan.kills,
+                    self.history.len()
+                );
+            }
             if self.seen.kills.is_multiple_of(AUDIT_EVERY) {
                 self.seen.violations.extend(self.auditor.audit(&running).await);
             }
