@@ -85,9 +85,13 @@ impl PostgresTx {
 /// checked against each. Write `$1` placeholders, and end an `execute` with `.map(drop)` or
 /// `.map(|done| done.rows_affected())`: its result type is the driver's own.
 ///
-/// ```ignore
-/// on!(tx, conn => sqlx::query_as(FIND_CLIENT).bind(id).fetch_optional(conn).await)
-///     .map_err(while_doing("find client"))
+/// ```
+/// use chassis::{Fault, Tx, on, sqlx, while_doing};
+///
+/// async fn find_name(tx: &mut Tx, id: &str) -> Result<Option<(String,)>, Fault> {
+///     on!(tx, conn => sqlx::query_as("SELECT name FROM client WHERE client_id = $1").bind(id).fetch_optional(conn).await)
+///         .map_err(while_doing("find the name of a client"))
+/// }
 /// ```
 #[macro_export]
 macro_rules! on {
